@@ -17,7 +17,7 @@ from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, folders, histories, kinds, schedules, study
 from scaling.checked import Damaged
-from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
+from scaling.config import COOLED, SEMANTICS, DataConfig, ModelConfig, RunConfig
 from scaling.data import mixture
 from scaling.errors import InputError
 from scaling.histories import BY_TOKEN, History
@@ -64,7 +64,8 @@ class Records:
             of each source of `eval.scored`, as `scaling.data.pairs.scored` gives them. f32 k 2n
         windows: of these runs by their id, the loss of the trained model on each held-out window. f32 w
         origins: the different machines, versions, code and settings that trained them, in the order of the packs.
-        configs: of every run of the study by its id, with or without a record.
+        configs: of every run of the study by its id, with or without a record; of data that are the same by two names
+            the name of the first.
     """
 
     runs: Table
@@ -189,12 +190,19 @@ def _read(whole: StudyFolder, path: str | Path) -> Records:
         if len(positions["loss"])
         else _empty(positions, str(path)),
         tuple(origin for i, origin in enumerate(origins) if origin not in origins[:i]),
-        {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
+        _by_one_name([run for pack in whole.all_packs for run in pack.runs if run.id in wanted]),
         Table(answers, np.arange(1, len(answers["run"]) + 1), str(path)) if answers else None,
         {run.plan.id: run.wrong for run in runs if run.wrong is not None},
         {run.plan.id: run.scores for run in runs if run.scores is not None},
         {run.plan.id: run.windows for run in runs if run.windows is not None},
     )
+
+
+def _by_one_name(runs: Sequence[PlannedRun]) -> dict[str, RunConfig]:
+    names: dict[str, DataConfig] = {}
+    for run in runs:
+        names.setdefault(run.tokens_id, run.config.data)
+    return {run.id: dataclasses.replace(run.config, data=names[run.tokens_id]) for run in runs}
 
 
 def curves_of(whole: StudyFolder, packs: Sequence[Pack]) -> Table:

@@ -303,6 +303,22 @@ def test_a_table_tells_the_kinds_of_model_apart_and_its_laws_are_of_one(tmp_path
     assert left_out[f"of another architecture than most runs have: {others}"] == 2
 
 
+def test_a_text_that_runs_call_by_two_names_has_one(tmp_path, cache):
+    names = [tmp_path / "a", tmp_path / "b", tmp_path / "another"]
+    for k, name in enumerate(names):
+        name.mkdir()
+        (name / "x.txt").write_text(f"Alike are {'two' if k < 2 else 'none'}, line after line.\n\n" * 3000)
+    held_out = dataclasses.replace(run().eval, windows=4)
+    runs = [
+        dataclasses.replace(run(), seed=k, eval=held_out, data=DataConfig(f"text:{name}/*", "bytes"))
+        for k, name in enumerate(names)
+    ]
+    study.prepare(Study("named", "?", tuple(runs)), tmp_path / "out", pack=1, workers=1, say=lambda line: None)
+    planned = [run for pack in study.read(tmp_path / "out").packs for run in pack.runs]
+    found = {config.seed: config.data for config in records._by_one_name(planned).values()}
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_study_that_is_none_or_has_not_begun_is_told(tmp_path, cache):
     with pytest.raises(InputError, match="is not a study"):
         records.read(tmp_path)
