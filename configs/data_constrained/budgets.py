@@ -103,7 +103,7 @@ BUDGETS = {
         fresh=24,
         grid=(2, 3, 4, 5, 6, 7, 8),
         epochs=64,
-        shared=(2, 4, 6),
+        shared=(2, 4),
         held=((4, 22), (6, 22), (8, 20)),
         held_unique=(14, 16, 18),
         filled=(Filled(4, 16, seeds=2), Filled(4, 18, seeds=2), Filled(6, 16), Filled(6, 18)),
