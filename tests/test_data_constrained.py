@@ -31,6 +31,7 @@ PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
 # Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
 EFFECTIVE = Muennighoff(1.7, 60.0, 20.0, 0.3, 0.3, R_D=12.0, R_N=4.0)
 CUT = {0.0: 1.0, 0.1: 0.6, 1.0: 0.18}  # of the penalty, by weight decay
+ONCE = {(1.0, 0.0): 0.02, (0.0, 0.1): 0.04, (1.0, 0.1): 0.06}  # by weight decay and dropout, what all runs cost
 NOISE = 5e-4  # of ln loss
 COST = 0.04
 
@@ -46,11 +47,12 @@ def records(law: Law, source: str = "python", budget: str = "cpu-1h", noise: flo
         for i, config in enumerate(runs(at)):
             row = chinchilla_records.columns(config, f"{name}-{i:03d}")
             decay = config.optim.weight_decay
-            held = law
+            held, cost = law, math.exp(noise * rng.normal())
             if isinstance(law, Lovelace):
                 held = Lovelace(**{**vars(law), "P": law.P * CUT[decay]})
+                cost *= 1 + ONCE.get((decay, config.model.dropout), 0.0)
             text, U = mixture.parse(config.data.source)[0], row["unique_tokens"]
-            cost = math.exp(noise * rng.normal()) * (1 + COST * (1 - text.share))
+            cost *= 1 + COST * (1 - text.share)
             loss = float(held(row["params_head"], row["tokens"], text.most or U)) * cost
             told = {"dropout": config.model.dropout, "weight_decay": decay, "data": config.data.source}
             rows.append(row | told | {"loss": loss})
@@ -118,7 +120,8 @@ def test_each_arm_at_three_sizes_and_three_sets_has_the_penalty_that_it_was_give
         assert off.max() < 0.2  # there the penalty is least, and with it what tells how it grows
     given = np.array([PENALTY.P * CUT[decay] for decay in table["weight_decay"]])
     assert np.abs(np.log(table["P"] / given)).max() < np.log(2)
-    assert np.nanmax(np.abs(table["one epoch"])) < 0.01
+    once = [ONCE.get(arm, 0.0) for arm in zip(table["weight_decay"], table["dropout"], strict=True)]
+    np.testing.assert_allclose(table["one epoch"][1:], once[1:], atol=5e-3)  # the first is what they are held against
     places = PAPER.draw_one("fig5", made).data
     assert len(set(zip(places["params"], places["unique_tokens"], strict=True))) == len(set(places["params"])) == 3
 

@@ -5,6 +5,7 @@ N counts the embedding, as Muennighoff et al. do; without it is one of the choic
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -398,8 +399,12 @@ class DataConstrained(evidence.Evidence):
     # --- what regularisation buys
 
     def penalty_of(self, arm: Arm, **known: float) -> Fit[Lovelace]:
-        """The penalty of an arm, the law of new tokens that of the plain runs. known: constants of repetition."""
-        return rivals.of_law(Lovelace, self.runs_of(arm), self.base.law, **known)
+        """The penalty of an arm, the law of new tokens that of the plain runs times what an epoch of the arm costs, in
+        units of that product. known: constants of repetition."""
+        runs = self.runs_of(arm)
+        once = self.one_epoch(arm)
+        cost = math.exp(once.mean()) if len(once) else 1.0
+        return rivals.of_law(Lovelace, runs.with_columns(loss=runs["loss"] / cost), self.base.law, **known)
 
     def penalty_of_its_own(self, arm: Arm) -> Fit[Lovelace]:
         """With all constants of repetition those of the arm.

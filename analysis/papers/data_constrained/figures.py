@@ -448,7 +448,8 @@ def _bought(rows: list[dict[str, Any]], N: float, U: float) -> str:
 
 def figure_6(evidence: DataConstrained, drawn: Drawn) -> None:
     """P, delta and kappa of the penalty P R^delta (N / U)^kappa over weight decay, each arm fitted to its own runs with
-    the law of new tokens of the unregularised ones, and 95 % intervals; those without an end are left out."""
+    the law of new tokens of the unregularised ones times what one epoch of the arm costs, and 95 % intervals; those
+    without an end are left out."""
     constants = ("P", "delta", "kappa")
     rows: list[dict[str, Any]] = []
     for arm in (PLAIN, *evidence.arms):
