@@ -400,10 +400,18 @@ class DataConstrained(evidence.Evidence):
 
     def penalty_of(self, arm: Arm, **known: float) -> Fit[Lovelace]:
         """The penalty of an arm, the law of new tokens that of the plain runs times what an epoch of the arm costs, in
-        units of that product. known: constants of repetition."""
-        runs = self.runs_of(arm)
-        once = self.one_epoch(arm)
-        cost = math.exp(once.mean()) if len(once) else 1.0
+        units of that product.
+
+        Args:
+            known: constants of repetition.
+
+        Raises:
+            Undecided: no epoch of the arm is there.
+        """
+        runs, once = self.runs_of(arm), self.one_epoch(arm)
+        if not len(once):
+            raise Undecided(f"{arm.words} has no run of one epoch; its penalty cannot be told from what that costs")
+        cost = math.exp(once.mean())
         return rivals.of_law(Lovelace, runs.with_columns(loss=runs["loss"] / cost), self.base.law, **known)
 
     def penalty_of_its_own(self, arm: Arm) -> Fit[Lovelace]:

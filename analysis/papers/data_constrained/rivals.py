@@ -98,9 +98,9 @@ def _solved(found: Fit, runs: Table, weights: Array, once: Array | None = None) 
         start[:, known] = solver.to_theta(Chinchilla, once)
     ended = solver.solve(problem, start, ~known, np.arange(len(weights)), solver.CLOSE)
     # A descent that no step takes further has ended too: Huber's loss has corners, where its slope is not 0.
-    found = np.isfinite(ended.value) & (ended.iterations < solver.ITERATIONS)
-    constants = np.where(found[:, None], solver.to_constants(law, ended.theta), np.nan)
-    return constants, np.where(found, ended.value, np.nan)
+    met = np.isfinite(ended.value) & (ended.iterations < solver.ITERATIONS)
+    constants = np.where(met[:, None], solver.to_constants(law, ended.theta), np.nan)
+    return constants, np.where(met, ended.value, np.nan)
 
 
 def new_tokens(runs: Table) -> Fit[Chinchilla]:
