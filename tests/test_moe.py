@@ -81,6 +81,8 @@ def test_the_range_over_choices_has_the_slope_by_the_saturation_that_was_planted
     evidence = MoE(records(law))
     slope, truth = evidence.slope(), law.b + law.c * math.log10(evidence.runs["params"].max())
     assert evidence.sooner.residuals.rms < 0.5 * evidence.clark.residuals.rms
+    assert slope.interval is not None
+    assert slope.span is not None
     assert slope.interval[1] < truth  # with the saturation of a hash
     assert slope.span[0] < truth < slope.span[1] + 0.002
 

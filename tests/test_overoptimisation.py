@@ -47,7 +47,7 @@ def test_scores_as_they_are_kept_change_no_best_of_n_by_a_fiftieth_of_what_other
     assert len(np.unique(kept)) < len(kept) / 3  # ties there are
     n = grid(len(gold))
     n = n[n <= len(gold) // SPARE]
-    exact, found = (best_of(one, gold, n) for one in (score, kept))
+    exact, found = (best_of(one, gold, n) for one in (score.astype(np.float64), kept.astype(np.float64)))
     deviation = 1 / np.sqrt(len(gold) / n)  # of a mean over so many best texts, at most
     assert (np.abs(found - exact) < deviation / 50).all()
 
@@ -255,8 +255,9 @@ def test_the_exponents_of_the_loss_above_its_floor_are_those_that_were_planted(p
     noise = np.exp(0.03 * np.random.default_rng(0).standard_normal(len(table)))
     above = table["params"] ** -x * (table["tokens"] / table["n_ctx"]) ** -y * noise
     found.__dict__["soft"] = table.with_columns(loss=floor + above), floor
-    for by, truth in (("size", x), ("pairs", y)):
-        low, high = found.above(by).interval
+    for claim, truth in ((found.above("size"), x), (found.above("pairs"), y)):
+        assert claim.interval is not None
+        low, high = claim.interval
         assert low < truth < high
         assert high - low < 0.1
 
