@@ -236,9 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             kind = headers.get("Content-Type") or headers["content-type"]
             boundary = kind.partition("boundary=")[2].strip('"').encode()
-            first, second = re.split(rb"\r?\n?--" + re.escape(boundary) + rb"(?:\r?\n|--)", body)[1:3]
-            name = json.loads(re.split(rb"\r?\n\r?\n", first, maxsplit=1)[1])["name"]
-            content = re.split(rb"\r?\n\r?\n", second, maxsplit=1)[1]
+            line = b"\r\n" if body.startswith(b"--" + boundary + b"\r\n") else b"\n"  # as its sender has them
+            _, first, second, _ = (line + body).split(line + b"--" + boundary)
+            name = json.loads(first.split(2 * line, maxsplit=1)[1])["name"]
+            content = second.split(2 * line, maxsplit=1)[1]
         with stub.lock:
             self._check(bucket, name, asked)
             return 200, json.dumps(stub.put(bucket, name, content)).encode(), {}

@@ -75,6 +75,12 @@ def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
         study.read(folders.place("gs://study/x"))
 
 
+def test_an_object_is_what_was_written_to_the_last_byte(folder):
+    for content in (b"", b"\r", b"1\n", b"1\r\n", b"\n\n--", bytes(range(256)) * 9):
+        (folder / "a").write_bytes(content)
+        assert (folder / "a").read_bytes() == content
+
+
 def test_of_many_who_create_an_object_one_succeeds(folder):
     def tried(n: int) -> bool:
         try:
