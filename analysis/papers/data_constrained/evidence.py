@@ -52,7 +52,8 @@ TASKS = (
     "second language"
 )
 STEEP = (
-    "the exponents of the penalty depend on the epochs and the regularisation; the 182 public runs have 0.160 and 0.289"
+    "the exponents of the penalty depend on the epochs and the regularisation; that of the 182 public runs has delta "
+    "0.160 and kappa 0.289"
 )
 
 
@@ -410,7 +411,7 @@ class DataConstrained(evidence.Evidence):
         """
         runs, once = self.runs_of(arm), self.one_epoch(arm)
         if not len(once):
-            raise Undecided(f"{arm.words} has no run of one epoch; its penalty cannot be told from what that costs")
+            raise Undecided(f"{arm.words} has no run of one epoch beside an unregularised one")
         cost = math.exp(once.mean())
         return rivals.of_law(Lovelace, runs.with_columns(loss=runs["loss"] / cost), self.base.law, **known)
 
@@ -431,7 +432,7 @@ class DataConstrained(evidence.Evidence):
         return self.penalty_of(arm)
 
     def one_epoch(self, arm: Arm) -> Array:
-        """ln loss of an arm's runs that repeat nothing over that of the same runs unregularised. (run,)"""
+        """ln loss of an arm's runs that repeat nothing over that of a plain run as large and as long. (run,)"""
         keys = ("params", "unique_tokens", "tokens")
         plain, own = (
             dict(zip(zip(*(fresh[key].tolist() for key in keys), strict=True), np.log(fresh["loss"]), strict=True))

@@ -39,14 +39,14 @@ PAPER = Paper(
             "loss of 4 epochs over new tokens − 1, unregularised (Muennighoff et al., Figure 4)": "without dropout and "
             "weight decay, too, four epochs cost such a model hardly more",
             "16 epochs in new tokens / U, dropout 0.1 (5)": "sixteen epochs of U tokens are worth some 10 U new ones",
-            "sum of the penalty over that of effective data (182 public runs)": "a penalty for learning by heart fits "
-            "better than effective data, by as much",
+            "sum of the penalty over that of effective data (182 public runs)": "a penalty for learning by heart has "
+            "seven tenths of the misfit of effective data",
             "delta (Lovelace et al. (2026))": "the penalty grows with the repeats as R^delta",
             "loss with half code over 2 epochs − 1 (Muennighoff et al., section 7)": "half code in place of a second "
-            "epoch does no harm",
+            "epoch does the loss on text no harm",
             "best epochs over N (Lovelace et al. (2026))": "the best number of epochs falls with the size as N^-0.7",
-            "P, weight decay 1 over 0.1 (Lovelace et al. (2026))": "ten times the weight decay cuts the penalty "
-            "to three tenths",
+            "P, weight decay 1 over 0.1 (Lovelace et al. (2026))": "ten times the weight decay cuts the penalty, its "
+            "exponents those without it, to three tenths",
         },
         figures=("fig1", "fig3", "fig4", "fig5"),
     ),
