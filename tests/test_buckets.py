@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -352,6 +353,8 @@ def moto(monkeypatch) -> Iterator[Busy]:
     serving.start()
     host, port = serving.get_host_and_port()
     serving._server.app = busy = Busy(serving._server.app)
+    # Another server of this process would go on with the buckets of the one before.
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"", timeout=60).close()
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "any",
