@@ -317,9 +317,8 @@ class EvalConfig:
     train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
     answers: int = 0  # questions of each task of `transfer` whose answers are looked at (scaling.data.tasks)
     by_frequency: int = 0  # equal parts of the held-out tokens, from the commonest to the rarest, measured apart
-    scores: int = (
-        0  # pairs of each such source of `transfer` whose texts a reward model scores in the end; see histories.DIGITS
-    )
+    # pairs of each such source of `transfer` whose texts a reward model scores in the end; see histories.DIGITS
+    scores: int = 0
 
     def __post_init__(self):
         _plain(self, "eval.")

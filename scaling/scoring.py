@@ -84,10 +84,7 @@ def scored(model: str, source: str, cache: Path) -> dict[str, str]:
             parts = corpus.parts()
             files = [folder / f"{n}.npy" for n in range(len(parts))]
             todo = [n for n, file in enumerate(files) if not whole(file, SCORE)]
-            say(
-                f"scores {source}: {len(parts)} part{'s' * (len(parts) != 1)}"
-                + (f", {len(todo)} to go" if len(todo) < len(parts) else "")
-            )
+            say(disk.begun(f"scores {source}", len(parts), len(todo)))
             last = time.monotonic()
             for done, n in enumerate(todo):
                 if time.monotonic() - last > disk.PROGRESS:

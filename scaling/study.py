@@ -765,7 +765,9 @@ def _say_of_texts(
     ready: Mapping[tuple[DataConfig, int], token_set.TokenSet], runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> None:
     """Says which texts are read again, and of which one document is much: of several the worst, and how many more."""
-    pools = {data: {run.pool for run in runs if (run.data, run.model.n_vocab) == data} for data in ready}
+    pools: dict[tuple[DataConfig, int], set[int]] = {}
+    for run in runs:
+        pools.setdefault((run.data, run.model.n_vocab), set()).add(run.pool)
     parts: dict[str, list[token_set.Repeated]] = {}
     for data, stream in ready.items():
         for part in token_set.repeats(stream, max(pools[data])):

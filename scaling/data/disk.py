@@ -136,12 +136,26 @@ def room(folder: Path) -> Iterator[None]:
         raise
 
 
-def no_room(folder: Path, wanted: int | None = None) -> InputError:
+def no_room(folder: Path, need: str = "") -> InputError:
     free = shutil.disk_usage(folder).free
-    need = f"about {size(wanted)} are needed, " if wanted is not None else ""
     return InputError(
         f"no room left for {folder}: {need}{size(free)} are free; free some, or choose another cache folder"
     )
+
+
+def want(folder: Path, n_bytes: int) -> None:
+    """Refuses to begin what would fill the disk.
+
+    Raises:
+        InputError: fewer bytes are free.
+    """
+    if n_bytes > shutil.disk_usage(folder).free:
+        raise no_room(folder, f"about {size(n_bytes)} are needed, ")
+
+
+def begun(doing: str, parts: int, todo: int) -> str:
+    """What is said before a stage of so many parts, some of which may be there."""
+    return f"{doing}: {parts} part{'s' * (parts != 1)}" + (f", {todo} to go" if todo < parts else "")
 
 
 def size(n_bytes: float) -> str:

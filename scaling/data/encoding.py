@@ -328,8 +328,7 @@ class _Maker:
             ends = np.cumsum(rows["size"][start:], dtype=np.int64)
             stop = min(start + int(np.searchsorted(ends, n_bytes)) + 1, len(rows))
             expected = int(2 * np.dtype(tokenizer.dtype).itemsize * ends[stop - start - 1] / rate)  # runs and stream
-            if expected > shutil.disk_usage(folder).free:
-                raise disk.no_room(folder, expected)
+            disk.want(folder, expected)
             self._encode(folder, split, rows, start, stop, tokenizer)
 
     def _rate(self, tokenizer: Tokenizer) -> float:
@@ -534,10 +533,9 @@ class _Mixer:
         all_there_is = split == "validation" and any(end <= wanted for end in ends)
         if all_there_is:
             wanted = min(ends)
-        there = open_tokens(folder).manifest[split]["documents"]
-        new = wanted - open_tokens(folder).manifest[split]["tokens"]
-        if (expected := new * np.dtype(self.tokenizer.dtype).itemsize) > shutil.disk_usage(folder).free:
-            raise disk.no_room(folder, expected)
+        made = open_tokens(folder).manifest[split]
+        there = made["documents"]
+        disk.want(folder, (wanted - made["tokens"]) * np.dtype(self.tokenizer.dtype).itemsize)
         parts, documents = mixture.order([stream.lengths for stream in streams], shares, wanted)
         block: list[np.ndarray] = []
         held = 0

@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,8 +169,7 @@ class _Import:
 
     def _write(self, folder: Path, name: str, found: dict[str, dict], model: bytes, told: str) -> None:
         wanted = sum(one["tokens"] for one in found.values()) * self.dtype.itemsize
-        if wanted > shutil.disk_usage(folder).free:
-            raise disk.no_room(folder, wanted)
+        disk.want(folder, wanted)
         for split in SPLITS:
             disk.write(folder / f"{split}.bin", lambda file, split=split: self._copy(file, split))
         disk.write(folder / "token_bytes.npy", lambda file: np.save(file, self.n_bytes))

@@ -157,10 +157,7 @@ def _read(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     work = folder / "parts"
     files = [work / f"{n}.npy" for n in range(len(parts))]
     todo = [n for n, file in enumerate(files) if not file.exists()]
-    say(
-        f"reading {corpus.source}: {len(parts)} part{'s' * (len(parts) != 1)}"
-        + (f", {len(todo)} to go" if len(todo) < len(parts) else "")
-    )
+    say(disk.begun(f"reading {corpus.source}", len(parts), len(todo)))
     tasks = [(parts[n], files[n], corpus.cut, corpus.drops_near_duplicates) for n in todo]
     disk.run(_scan, tasks, [1] * len(tasks), workers, f"reading {corpus.source}", say)
 
