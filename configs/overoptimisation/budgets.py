@@ -15,7 +15,8 @@ class Budget(budget.Budget):
         pairs: that the longest runs see, each once.
         lengths: so many, each a quarter of the next, branches of one trunk.
         seeds: of every size.
-        scored: pairs whose texts each proxy scores in the end: twice as many samples of the policy.
+        scored: pairs whose texts are scored in the end, twice as many samples of the policy: by the longest runs of
+            every size, and by all of the largest one.
         control: widths of the runs on a gold reward without a tail; none leaves them out.
         repeated: widths of the runs of four epochs; none leaves them out.
         soft: whether there are runs on labels that are drawn.
@@ -45,7 +46,7 @@ CPU_3H = dataclasses.replace(
     pairs=2**18,
     lengths=5,
     seeds=3,
-    scored=2**16,
+    scored=2**15,
     control=(4, 8, 16, 32),
 )
 

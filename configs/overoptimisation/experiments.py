@@ -45,7 +45,7 @@ def proxies(budget: Budget) -> tuple[RunConfig, ...]:
         run
         for width in budget.widths
         for seed in range(budget.seeds)
-        for run in of_size(budget, width, seed=seed, scored=budget.scored)
+        for run in of_size(budget, width, seed=seed, scored=budget.scored, all=width == budget.widths[-1])
     )
 
 
@@ -98,6 +98,7 @@ def of_size(
     unique: int | None = None,
     lengths: int | None = None,
     scored: int = LITTLE,
+    all: bool = False,
 ) -> Iterator[RunConfig]:
     """Runs of a size, the longest first.
 
@@ -105,14 +106,15 @@ def of_size(
         pairs: that the longest processes.
         unique: of them, those that are not the same; None: all.
         lengths: so many, each a quarter of the next.
+        scored: pairs whose texts the longest scores, or `all` of them; the others score no more than LITTLE.
     """
     longest = budget.pairs if pairs is None else pairs
     there = longest if unique is None else unique
     held_out = source(gold, labels, HELD_OUT, WINDOWS)
-    asked = min(scored, budget.scored)
-    samples = source(gold, first=SCORED, items=asked)
-    example = parse(samples)
     for n in range(budget.lengths if lengths is None else lengths):
+        asked = min(scored if all or not n else LITTLE, budget.scored)
+        samples = source(gold, first=SCORED, items=asked)
+        example = parse(samples)
         yield RunConfig(
             transformer(
                 width, LAYERS, heads(width), n_vocab=len(example.alphabet) + 1, n_ctx=example.n_ctx, kind="reward"
