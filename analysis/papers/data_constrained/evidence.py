@@ -112,8 +112,11 @@ class DataConstrained(evidence.Evidence):
 
     @functools.cached_property
     def every_run(self) -> Table:
-        """The finished runs of all experiments."""
-        return self.need(*EXPERIMENTS)
+        """The finished runs of all experiments, with `_pool` (`repeats`)."""
+        runs = self.need(*EXPERIMENTS)
+        there = [self.experiments[name] for name in EXPERIMENTS if name in self.experiments]
+        pools = {id: run.pool for records in there for id, run in records.configs.items()}
+        return runs.with_columns(_pool=np.array([float(pools[id]) for id in runs["run"].tolist()]))
 
     def runs_of(self, arm: Arm, counting: Counting = WHOLE, warmup: float = MOST_WARMUP) -> Table:
         """The runs of an arm that are long beside their warm-up, with `trunk`.
@@ -432,8 +435,8 @@ class DataConstrained(evidence.Evidence):
         return self.penalty_of(arm)
 
     def one_epoch(self, arm: Arm) -> Array:
-        """ln loss of an arm's runs that repeat nothing over that of a plain run as large and as long. (run,)"""
-        keys = ("params", "unique_tokens", "tokens")
+        """ln loss of an arm's runs that repeat nothing over that of a plain run as large on the same tokens. (run,)"""
+        keys = ("params", "_pool", "tokens")
         plain, own = (
             dict(zip(zip(*(fresh[key].tolist() for key in keys), strict=True), np.log(fresh["loss"]), strict=True))
             for fresh in (runs.chosen(repeats.new(runs)) for runs in (self.plain, self.runs_of(arm)))

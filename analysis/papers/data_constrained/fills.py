@@ -35,7 +35,7 @@ def beside_repeats(filled: Table, repeated: Table, noise: Noise) -> Table:
 
     Args:
         filled: runs `with_shares`.
-        repeated: runs on text alone.
+        repeated: runs on text alone, with `_pool` (`repeats`): those of the same set, where it has any.
         noise: of the seed, of each run alike.
 
     Returns:
@@ -53,6 +53,7 @@ def beside_repeats(filled: Table, repeated: Table, noise: Noise) -> Table:
     def mean_alone(N: float, U: float, tokens: float) -> tuple[float, int]:
         """Of ln loss, and of how many runs."""
         own = np.all([repeated[name] == x for name, x in zip(keys, (N, U, tokens), strict=True)], axis=0)
+        own = same if (same := own & (repeated["_pool"] == U)).any() else own
         return (float(np.log(repeated["loss"][own]).mean()), int(own.sum())) if own.any() else (np.nan, 0)
 
     cells = sorted({*zip(*(filled[name] for name in (*keys, "share")), strict=True)})

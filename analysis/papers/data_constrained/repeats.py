@@ -1,6 +1,8 @@
 """Runs on repeated tokens beside runs on new ones: what repetition costs, what it is worth, and where it turns.
 
-A trunk is the runs of one size on one set of unique tokens; losses in nats per token, N as `params` counts it.
+A trunk is the runs of one size on one set of unique tokens; losses in nats per token, N as `params` counts it. The
+column `_pool` is the tokens of the set that a run is drawn from, of which a run of less than an epoch sees a part: two
+runs that see as many unique tokens may be drawn from two sets.
 """
 
 from collections.abc import Iterator
@@ -28,7 +30,8 @@ def trunks(runs: Table) -> Iterator[NDArray[np.intp]]:
     more = ~new(runs)
     for N, U in sorted(set(zip(runs["params"][more], runs["unique_tokens"][more], strict=True))):
         own = np.flatnonzero((runs["params"] == N) & (runs["unique_tokens"] == U))
-        _, first = np.unique(runs["tokens"][own], return_index=True)  # of two runs of one epoch one
+        own = own[np.argsort(runs["_pool"][own] != U, kind="stable")]
+        _, first = np.unique(runs["tokens"][own], return_index=True)  # of two of one epoch that of this very set
         yield own[first]
 
 
