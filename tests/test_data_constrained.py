@@ -88,7 +88,8 @@ def test_what_repeats_is_compared_with_one_epoch_of_the_same_set_where_another_r
     assert not np.array_equal(before.plain["loss"], after.plain["loss"])
     for arm in before.arms:
         once = before.one_epoch(arm)
-        assert len(once) and np.array_equal(once, after.one_epoch(arm))
+        assert len(once)
+        assert np.array_equal(once, after.one_epoch(arm))
         assert np.expm1(once.mean()) == pytest.approx(ONCE.get(arm, 0.0), abs=3 * NOISE)
     for one, other in zip(repeats.trunks(before.plain), repeats.trunks(after.plain), strict=True):
         assert np.array_equal(one, other)
