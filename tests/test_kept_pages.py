@@ -223,6 +223,14 @@ def test_lines_of_equal_tokens_per_parameter_have_the_slopes_of_the_kept_points(
     change = -np.polyfit(np.log10(each), slopes, 1)[0]
     assert change == pytest.approx(known["change of the slope", "Gadre et al., Figure 2"]["value"], rel=1e-6)
 
+    def off(theta):
+        E, rise, fall, eta = np.exp(theta)
+        return np.log((E + (rise * M**eta + fall * M**-eta) * C**-eta) / points["loss"])
+
+    E, _, _, eta = np.exp(least(off, np.log([2.0, 50.0, 50.0, 0.2])))
+    assert eta == pytest.approx(known["eta", "(4)"]["value"], rel=1e-5)
+    np.testing.assert_allclose(points["loss"] - points["reducible"], E, rtol=1e-6)
+
 
 def test_the_model_that_serves_as_much_as_it_was_trained_on_meets_the_first_order_condition():
     """Of the law of all runs: alpha A N^-alpha / (beta B D^-beta) = 1 + D_inf / (3 D) at the loss of the cheapest."""
