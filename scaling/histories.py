@@ -41,10 +41,10 @@ BY_TOKEN = ("answer_loss", "answer_right", "answer_brier", "answer_exact")
 ENDS = {"window_loss", "answer_wrong", "scores"}  # of each run after its last update
 TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 
-# Binary digits to which a file keeps what is one of many: the averages over windows and texts, which laws are of, do
-# not show the rounding. The norm of a gradient is for the eye.
-DIGITS = {"window_loss": 10, "scores": 11, "grad_norm": 8}
-HALF = 11  # of NumPy's float16: a file has the arrays of so many digits in it, which compresses best
+# Binary digits to which a file keeps what is one of many: the averages over updates, windows and texts, which laws are
+# of, do not show the rounding. The norm of a gradient is for the eye.
+DIGITS = {"train_loss": 14, "window_loss": 10, "scores": 8, "grad_norm": 8}
+HALF = 11  # of NumPy's float16: a file has the arrays of no more digits in it, which compresses best
 
 
 def start(
@@ -103,13 +103,14 @@ def packed(history: Mapping[str, np.ndarray]) -> bytes:
 def rounded(values: np.ndarray, digits: int) -> np.ndarray:
     """To so many binary digits, off by 2^-digits of each value at most; what is not finite stays as it is.
 
-    Of HALF digits it is float16, off by 3e-8 at most where it is below 6e-5, unless some are beyond its range. Else it
-    is what it was, with zeros for the digits that are left out.
+    Of HALF digits or fewer it is float16, off by 3e-8 at most where it is below 6e-5, unless some are beyond its range.
+    Else it is what it was, with zeros for the digits that are left out.
     """
-    if digits == HALF and np.max(np.abs(values), where=np.isfinite(values), initial=0.0) <= np.finfo(np.float16).max:
-        return values.astype(np.float16)
+    finite = np.isfinite(values)
     fraction, exponent = np.frexp(values)
-    return np.where(np.isfinite(values), np.ldexp(np.rint(np.ldexp(fraction, digits)), exponent - digits), values)
+    found = np.where(finite, np.ldexp(np.rint(np.ldexp(fraction, digits)), exponent - digits), values)
+    half = digits <= HALF and np.max(np.abs(found), where=finite, initial=0.0) <= np.finfo(np.float16).max
+    return found.astype(np.float16) if half else found
 
 
 class Curve:

@@ -140,7 +140,7 @@ def honest() -> Overoptimisation:
 
 
 def test_proxies_that_are_gold_and_noise_come_back_with_their_correlation(honest):
-    for one in honest.proxies():
+    for one in honest.judged():
         rho = overoptimisation_records.correlation(one.N, one.pairs)
         assert one.correlation == pytest.approx(rho, abs=0.02)
         n = grid(len(one.gold)) <= 256
@@ -201,7 +201,7 @@ def test_proxies_of_four_epochs_and_of_one_are_judged_on_the_same_pairs(planted)
         return dataclasses.replace(records, scores=said)
 
     found = Overoptimisation({name: same(records) for name, records in planted.items() if name != "soft"})
-    assert len(found.proxies("repeated")[0].gold) < len(found.proxies()[0].gold)
+    assert len(found.proxies("repeated")[0].gold) < len(found.judged()[0].gold)
     assert set(found.by_epochs().values()) == {0.0}
 
 
@@ -300,12 +300,18 @@ def test_without_a_run_every_figure_says_what_it_lacks():
 
 
 @pytest.mark.parametrize("budget", budgets.BUDGETS)
-def test_numbers_of_pairs_are_branches_of_one_trunk_and_one_program_trains_all_seeds(budget):
+def test_numbers_of_pairs_are_branches_and_programs_train_all_seeds_of_a_size_that_score_as_much(budget):
     at = budgets.named(budget)
     runs = experiments.proxies(at)
     assert len({run.unique_tokens for run in runs}) == 1
-    assert {run.tokens for run in runs} == {max(run.tokens for run in runs) // 4**n for n in range(at.lengths)}
-    assert len({program(run) for run in runs}) == len({run.model.N for run in runs}) == len(at.widths)
+    most = max(run.tokens for run in runs)
+    assert {run.tokens for run in runs} == {most // 4**n for n in range(at.lengths)}
+    assert len({run.model.N for run in runs}) == len(at.widths)
+    programs = {(program(run), run.model.N, run.eval.scores) for run in runs}
+    assert len({one for one, *_ in programs}) == len(programs)
+    judged = {(run.model.N, run.tokens) for run in runs if run.eval.scores == at.scored}
+    assert {N for N, tokens in judged if tokens == most} == {run.model.N for run in runs}
+    assert {tokens for N, tokens in judged if N == max(run.model.N for run in runs)} == {run.tokens for run in runs}
 
 
 def test_no_run_of_one_experiment_is_taken_for_one_of_another():

@@ -178,11 +178,16 @@ class Overoptimisation(Evidence):
         found = self.proxies()
         return [one for one in found if one.N == found[-1].N]
 
+    def judged(self) -> list[Proxy]:
+        """Those that scored all samples, of which laws are: the longest of every size, and all of the largest size."""
+        found = self.proxies()
+        return [one for one in found if len(one.gold) == max(len(other.gold) for other in found)]
+
     @functools.cached_property
     def draws(self) -> list[dict[str, Array]]:
-        """Of each draw of the samples, alpha, beta, and gold less the law of KNOWN, as in `beyond`, of each proxy. All
-        proxies score the same samples, so a draw is the same for all."""
-        found, rng = self.proxies(), np.random.default_rng(0)
+        """Of each draw of the samples, alpha, beta, and gold less the law of KNOWN, as in `beyond`, of each proxy that
+        is judged. All score the same samples, so a draw is the same for all."""
+        found, rng = self.judged(), np.random.default_rng(0)
         n = len(found[0].gold)
         vectors = np.concatenate([_of_law(n), _beyond(n)[None]])
         drawn = []

@@ -73,12 +73,12 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
 
 
 def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
-    """α and β of R(d) = d (α − β d) over the size of the proxy, by its pairs: the mean over seeds, and the distance of
-    the peak, α / (2β), where it is below three times what was measured. Bars are 95 % intervals of one proxy, from
-    other samples of the policy."""
+    """α and β of R(d) = d (α − β d) over the size of the proxy, with the most pairs, and of the largest with fewer: the
+    mean over seeds, and the distance of the peak, α / (2β), where it is below three times what was measured. Bars are
+    95 % intervals of one proxy, from other samples of the policy."""
     claims = [evidence.sign(0, 1.0), evidence.sign(1, -1.0)]
     drawn.tell(*claims)
-    found = evidence.proxies()
+    found = evidence.judged()
     spans = {one.run: [ends([values[one.run][k] for values in evidence.draws]) for k in (0, 1)] for one in found}
     drawn.points(
         {"run": one.run, "params": one.N, "pairs": one.pairs, "seed": one.seed, "alpha": one.law.alpha,
