@@ -1,8 +1,8 @@
 """Which runs to train: the study whose forecast at a target is narrowest for what it costs, and how narrow that is.
 
 A design is chosen for what is believed (`prior`), from what can be trained (`pool`), by the variance of ln L at the
-target (`criterion`), by exchange of whole runs (`exchange`). A share of the budget goes to runs that would notice that
-the law bends, whatever is believed. Beside it stand the designs by habit of the same cost (`usual`).
+target (`criterion`), by exchange of whole runs (`exchange`). It notices a law that bends as well as any study for a
+share of the budget would, whatever is believed. Beside it stand the designs by habit of the same cost (`usual`).
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.confidence import LEVEL
 from analysis.design import usual
-from analysis.design.criterion import NOTHING, Criterion, Target, half_width, split_slope
+from analysis.design.criterion import LEAST, NOTHING, Criterion, Target, half_width, split_slope
 from analysis.design.exchange import choose
 from analysis.design.pool import VOCABULARY, Counts, Pool
 from analysis.design.prior import Prior, gap_of, with_gap
@@ -22,12 +22,11 @@ from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from analysis.plan.recipe import shape_for
 from scaling.errors import InputError
 
-CHECKS = 0.2  # of the budget, for runs that notice a law that bends
-CHECK_RUNS = 12  # at most
+CHECKS = 0.1  # of the budget: as well as the best study for so much, a design notices a law that bends
+CHECK_RUNS = 12  # of that study, at most
 # Of a study, and of one candidate, at most. More runs bring little, and a fit of more would take Huber's loss, whose
 # intervals are wider than promised where a few runs decide.
 RUNS, REPEATS = 24, 3
-LEAST = 3  # different sizes, and lengths
 WRONG = 0.5, 2.0  # times the gap of a law's exponents that is believed
 MANY = 10**6  # runs that a spending may have: its interval is a normal one
 CHOSEN_FOR = {
@@ -215,7 +214,7 @@ def design(
     Args:
         begun: N and D of runs that are there already: the study goes on from them.
         flops: the budget, FLOP of all runs together, those begun left out.
-        checks: share of it for runs that notice a law that bends, in [0, 1).
+        checks: share of it, in [0, 1): the study notices a law that bends as well as the best one for so much.
         runs, repeats: of the study, and of one candidate, at most.
         aim: a name of `criterion.AIMS`: what is made small.
 
@@ -291,10 +290,12 @@ def chosen(
     repeats: int = REPEATS,
     aim: str = "forecast",
 ) -> Counts:
-    """How often each candidate of the criterion's pool is trained: first what notices a bend, then what narrows."""
-    pool = criterion.pool
-    begin = choose(criterion.departure, pool, checks * flops, min(CHECK_RUNS, runs // 2), 1) if checks else None
-    return choose(criterion.aim(aim), pool, flops, runs, repeats, begin)
+    """How often each candidate of the criterion's pool is trained: what narrows, among studies that notice a bend."""
+    pool, own = criterion.pool, criterion.aim(aim)
+    if not checks:
+        return choose(own, pool, flops, runs, repeats)
+    begin = choose(criterion.departure, pool, checks * flops, min(CHECK_RUNS, runs // 2), 1)
+    return choose(criterion.noticing(own, begin), pool, flops, runs, repeats, begin)
 
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
@@ -360,7 +361,7 @@ def _within(target: Target, flops: float) -> tuple[str, ...]:
 
 def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str, begun: Array) -> tuple[str, ...]:
     bend = [
-        f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
+        f"the runs notice a law that bends as well as the best study for {percent(checks)} of the budget"
         if checks
         else "no run was chosen to notice a law that bends: the promise holds if none does"
     ]

@@ -8,19 +8,20 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.design.pool import Counts, Pool
+from analysis.design.pool import Aim, Counts, Pool
 from analysis.design.prior import Belief, Prior
 from analysis.fit import misfit, solver
 from analysis.frontier import Array
 from scaling.errors import InputError
 
 AIMS = ("forecast", "exponent", "forms")  # the law at the target; N_opt's exponent; the power to tell that a law bends
+UNNOTICED = 10.0  # that a unit of `departure` beyond what is allowed adds to an aim: what it buys is far less
+LEAST = 3  # different sizes, and lengths
 FAINT = 1.0  # information on a bend of 1 in ln L that is as good as none
 NOTHING = np.zeros(0), np.zeros(0)
 RIDGE = 1e-9  # of the information of all candidates: what a study that cannot tell a constant is given of it
@@ -204,7 +205,7 @@ class Criterion:
         now, after = (np.concatenate([each[k] for each in found]) for k in (0, 1))
         return float(0.5 * np.log(now).mean()), 0.5 * np.log(after).mean(0)
 
-    def aim(self, name: str) -> Callable[[Counts], tuple[float, Array]]:
+    def aim(self, name: str) -> Aim:
         """What a design makes small, by a name of AIMS.
 
         Raises:
@@ -226,6 +227,28 @@ class Criterion:
             for k in (0, 1)
         )
         return float(now), after
+
+    def noticing(self, aim: Aim, study: Counts) -> Aim:
+        """An aim among the studies that would notice a law that bends as well as this one, and have LEAST sizes and
+        lengths: `departure` beyond it, and each that is lacking, adds UNNOTICED times as much."""
+        most = self.departure(study)[0]
+
+        def found(counts: Counts) -> tuple[float, Array]:
+            (now, after), (bend, bends) = aim(counts), self.departure(counts)
+            lacks, lack = self._lacking(counts)
+            unnoticed = UNNOTICED * (max(bend - most, 0.0) + lacks)
+            return now + unnoticed, after + UNNOTICED * (np.maximum(bends - most, 0.0) + lack)
+
+        return found
+
+    def _lacking(self, counts: Counts) -> tuple[int, Array]:
+        """Sizes and lengths below LEAST of a study, and of it with one run more of each candidate (m,)."""
+        lacks, lack = 0, np.zeros(len(self.pool))
+        for own, begun in zip((self.pool.params, self.pool.tokens), self.begun, strict=True):
+            there = np.unique(np.concatenate([own[counts > 0], begun]))
+            lacks += max(LEAST - len(there), 0)
+            lack += np.maximum(LEAST - len(there) - ~np.isin(own, there), 0)
+        return lacks, lack
 
     def bound(self, flops: float) -> Array:
         """Least standard deviation of each law's value that any spending of so much FLOP can leave, (laws,).

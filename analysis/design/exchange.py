@@ -4,20 +4,17 @@ Fedorov's exchange for whole runs with costs: one run out, the best that then fi
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.design.pool import Counts, Pool
+from analysis.design.pool import Aim, Counts, Pool
 from analysis.frontier import Array
 
 POWERS = (0.5, 0.25, 1.0)  # of the cost, by which a gain is divided while the study is filled
 SHAKES, SHAKEN = 12, 3  # how often some of the chosen runs are drawn and left out, to begin anew; and how many
 PASSES = 12  # over the chosen runs
 BETTER = 1e-6  # fall of the criterion that is worth an exchange
-
-Aim = Callable[[Counts], tuple[float, Array]]  # of a study, and of it with one run more of each candidate (m,)
 
 
 def choose(aim: Aim, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts | None = None) -> Counts:
@@ -27,20 +24,20 @@ def choose(aim: Aim, pool: Pool, flops: float, runs: int, repeats: int, begin: C
         aim: to be made small.
         runs: in all, at most.
         repeats: of one candidate, at most.
-        begin: runs that are there, and stay: what they cost is within the budget too.
+        begin: runs with which the search begins; each may be exchanged.
     """
     begin = np.zeros(len(pool), np.int64) if begin is None else begin
     bounds = Bounds(pool, flops, runs, repeats)
-    found = [_exchanged(aim, bounds, begin, _filled(aim, bounds, begin, power)) for power in POWERS]
+    found = [_exchanged(aim, bounds, _filled(aim, bounds, begin, power)) for power in POWERS]
     best = min(found, key=lambda counts: aim(counts)[0])
     rng = np.random.default_rng(0)
     for _ in range(SHAKES):
-        chosen = np.repeat(np.arange(len(pool)), best - begin)
+        chosen = np.repeat(np.arange(len(pool)), best)
         if len(chosen) <= SHAKEN:
             break
         less = best.copy()
         np.subtract.at(less, rng.choice(chosen, SHAKEN, replace=False), 1)
-        again = _exchanged(aim, bounds, begin, _filled(aim, bounds, less, POWERS[0]))
+        again = _exchanged(aim, bounds, _filled(aim, bounds, less, POWERS[0]))
         if aim(again)[0] < aim(best)[0]:
             best = again
     return best
@@ -80,13 +77,13 @@ def _filled(aim: Aim, bounds: Bounds, counts: Counts, power: float) -> Counts:
         counts[open_[best]] += 1
 
 
-def _exchanged(aim: Aim, bounds: Bounds, begin: Counts, counts: Counts) -> Counts:
+def _exchanged(aim: Aim, bounds: Bounds, counts: Counts) -> Counts:
     """With one run out and the best that then fit in, as long as that lowers the aim."""
     best, _ = aim(counts)
     for _ in range(PASSES):
         before = best
-        for i in np.flatnonzero(counts > begin):
-            if counts[i] == begin[i]:
+        for i in np.flatnonzero(counts):
+            if not counts[i]:
                 continue
             less = counts.copy()
             less[i] -= 1

@@ -5,6 +5,7 @@ N in parameters as the law counts them, D in tokens, costs in FLOP, C = 6ND.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ COOLDOWN = 0.2  # of a run, in which a trunk's rate falls to zero: configs/grid.
 VOCABULARY = 8192  # of the tokenizer of a written study
 RATIOS = 1.0, 1000.0  # fewest and most tokens per parameter of a run
 Counts = NDArray[np.int64]
+Aim = Callable[[Counts], tuple[float, Array]]  # of a study, and of it with one run more of each candidate (m,)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,8 +6,7 @@ Of each kind the one that does best at the target, so that a design is held agai
 import numpy as np
 
 from analysis import frontier
-from analysis.design.exchange import Aim
-from analysis.design.pool import Counts, Pool
+from analysis.design.pool import Aim, Counts, Pool
 from analysis.design.prior import Prior
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 

@@ -120,7 +120,7 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
         "--checks",
         type=arguments.number,
         metavar="SHARE",
-        help="of the budget, to notice a law that bends (0.2; 0 for none)",
+        help="the runs notice a law that bends as well as any for this share of the budget (0.1; 0: none has to)",
     )
     verb.add_argument(
         "--noise",
