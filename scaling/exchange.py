@@ -17,6 +17,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,17 +35,21 @@ MANIFEST_ROOM = checked.LARGE
 MEMBER_ROOM = 2**29  # bytes of one history, where its configs ask for so much
 BLOCK = 512  # bytes of a header of a tar file, and what its files are filled up to
 PADDING = 2**16  # bytes of zeros that may end a tar file
-UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError)
+ENDINGS = (".tar", ".tar.gz", ".tar.xz")
+WANTED = ".tar, .tar.gz or .tar.xz"
+GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\0"  # with which such files begin
+XZ_ROOM = 2**27  # bytes that unpacking may take: our own files want a tenth
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 def write(whole: StudyFolder, path: Path) -> int:
-    """Writes the finished packs of a study to a new folder, or to a tar file (.tar, .tar.gz); how many runs those are.
+    """Writes the finished packs of a study to a new folder, or to a tar file (ENDINGS); how many runs those are.
 
     Raises:
         InputError: no pack is finished, or a name that is neither a folder's nor a tar file's.
     """
-    if path.suffix and not path.name.endswith((".tar", ".tar.gz")):
-        raise InputError(f"{path} ends in {path.suffix}; give a file that ends in .tar or .tar.gz, or a new folder")
+    if path.suffix and not path.name.endswith(ENDINGS):
+        raise InputError(f"{path} ends in {path.suffix}; give a file that ends in {WANTED}, or a new folder")
     packs, files = [], {}
     with study.at_a_glance(whole):
         finished = [pack for pack in whole.packs if whole.done(pack)]
@@ -61,10 +66,10 @@ def write(whole: StudyFolder, path: Path) -> int:
         raise InputError(f"{whole.path}: no pack is finished, so there is nothing to export yet")
     manifest = folders.sealed({"format": FORMAT, "name": whole.name, "question": whole.question, "packs": packs})
     files = {MANIFEST: json.dumps(manifest, indent=1).encode(), **files}
-    if path.name.endswith((".tar", ".tar.gz")):
-        folders.write(path, _tar(files, "gz" if path.suffix == ".gz" else ""))
+    if path.name.endswith(ENDINGS):
+        folders.write(path, _tar(files, path.suffix[1:] if path.suffix != ".tar" else ""))
     elif path.exists():
-        raise InputError(f"{path} exists; give a new folder, or a file that ends in .tar or .tar.gz")
+        raise InputError(f"{path} exists; give a new folder, or a file that ends in {WANTED}")
     else:
         for name, content in files.items():
             folders.write(path / name, content)
@@ -237,17 +242,38 @@ def _members(path: Path) -> Iterator[tuple[str, Read]]:
             yield file.name, lambda most, file=file: checked.content(file, most)
         return
     with folders.opened(path, "a tar file or a folder") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
+        begins = raw.read(len(XZ))
         raw.seek(0)
-        with gzip.GzipFile(fileobj=raw) if packed else contextlib.nullcontext(raw) as file:
-            yield from _tar_members(path, file)  # pyright: ignore[reportArgumentType]
+        if begins == XZ:
+            yield from _tar_members(path, _Unpacked(raw).read)
+        elif begins.startswith(GZIP):
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield from _tar_members(path, file.read)
+        else:
+            yield from _tar_members(path, raw.read)
 
 
-def _tar_members(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Read]]:
+class _Unpacked:
+    """What is in an xz file, without the memory that its header may ask for (Python's LZMAFile gives it)."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self._lzma = file, lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_ROOM)
+
+    def read(self, size: int) -> bytes:
+        found = bytearray()
+        while len(found) < size and not self._lzma.eof:
+            some = self._file.read(BLOCK) if self._lzma.needs_input else b""
+            if self._lzma.needs_input and not some:
+                raise EOFError("it is cut short")
+            found += self._lzma.decompress(some, size - len(found))
+        return bytes(found)
+
+
+def _tar_members(path: Path, file: Read) -> Iterator[tuple[str, Read]]:
     """The members of a tar file as we write it: plain files with short names. Python's own reader takes what a header
     of an extension announces into memory, however much that is.
     """
-    while (header := file.read(BLOCK)) != bytes(BLOCK):
+    while (header := file(BLOCK)) != bytes(BLOCK):
         try:
             member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.HeaderError:
@@ -260,15 +286,15 @@ def _tar_members(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Read]]:
             nonlocal read
             if not 0 <= member.size <= most:
                 raise Damaged(f"{path}: {member.name} has {member.size:,} bytes, wanted at most {most:,}")
-            found, read = file.read(member.size), True
-            if len(found) < member.size or len(file.read(-member.size % BLOCK)) < -member.size % BLOCK:
+            found, read = file(member.size), True
+            if len(found) < member.size or len(file(-member.size % BLOCK)) < -member.size % BLOCK:
                 raise Damaged(f"{path} is cut short")
             return found
 
         yield member.name, content
         if not read:
             content(MANIFEST_ROOM)
-    rest = file.read(PADDING + 1)
+    rest = file(PADDING + 1)
     if len(rest) > PADDING or rest.strip(b"\0"):
         raise Damaged(f"{path} goes on after its last member")
 

@@ -3,6 +3,7 @@
 import copy
 import gzip
 import json
+import lzma
 import os
 import random
 import shutil
@@ -422,6 +423,27 @@ def test_an_archive_is_read_within_bounds_and_nothing_but_what_it_announces(made
         assert not (tmp_path / "here").exists()
     path = repacked(tmp_path / "good.tar.gz", there)
     assert exchange.read(tmp_path / "here", path, pytest.fail) == 3
+
+
+def test_an_archive_by_xz_is_refused_where_it_is_cut_or_asks_for_more_memory_than_ours_do(made, tmp_path):
+    exchange.write(study.read(made), tmp_path / "runs.tar")
+    content = (tmp_path / "runs.tar").read_bytes()
+    asks = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**28}]
+    exchange.write(study.read(made), tmp_path / "runs.tar.xz")
+    ours = (tmp_path / "runs.tar.xz").read_bytes()
+    assert lzma.decompress(ours) == content
+    path = tmp_path / "new.tar.xz"
+    for bad, message in (
+        (lzma.compress(content, filters=asks), "Memory usage limit"),
+        (ours[: len(ours) // 2], "cut short"),
+        (ours[:-20], "cut short"),
+        (ours[:200] + bytes(20) + ours[220:], "LZMAError: Corrupt input data"),
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=message) as error:
+            exchange.read(tmp_path / "here", path, pytest.fail)
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "here").exists()
 
 
 def test_a_history_of_other_runs_is_refused_though_its_checksum_is_right(made, tmp_path):

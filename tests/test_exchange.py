@@ -66,7 +66,7 @@ def take(folder: Path, file: Path) -> int:
     return exchange.read(folder, file, pytest.fail)
 
 
-@pytest.mark.parametrize("name", ["runs.tar", "runs.tar.gz", "runs"])
+@pytest.mark.parametrize("name", ["runs.tar", "runs.tar.gz", "runs.tar.xz", "runs"])
 def test_finished_runs_count_as_done_where_they_are_taken_in(name, there, tmp_path):
     assert exchange.write(there, tmp_path / name) == 3
     here = planned(tmp_path / "here", *RUNS)

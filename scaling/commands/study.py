@@ -105,7 +105,7 @@ def add(verbs: arguments.Verbs) -> None:
     state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
     take.add_argument("file", type=arguments.place, help="what study export --records wrote")
     export.add_argument(
-        "--records", type=arguments.place, metavar="FILE.tar|FOLDER", help="finished runs, for study import"
+        "--records", type=arguments.place, metavar="FILE.tar[.gz|.xz]|FOLDER", help="finished runs, for study import"
     )
     export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
     export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
