@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import digits
 from analysis.confidence import LEVEL, half_width, mean_interval, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Interval
@@ -36,9 +37,12 @@ TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
 FRESH = "our small proxies are far from having learnt their pairs by heart, and four epochs are four times the updates"
-TAIL = (  # beta is then larger, and the gold reward beyond what was fitted lower
-    "the tail of this gold reward is rare and steep: a larger proxy knows better what is good, and pairs show it "
-    "little of where that turns"
+TAIL = (  # the gold reward beyond what was fitted is then lower
+    "the tail of this gold reward is rare and steep: where the best of n reaches it, the gold reward falls faster than "
+    "a parabola"
+)
+MISSED = (  # and alpha of the proxies that turn larger
+    "the parabola misses so steep a fall as that of the smallest proxies, and begins too steeply where it tries"
 )
 
 
@@ -228,13 +232,13 @@ class Overoptimisation(Evidence):
         """Whether alpha rises, or beta falls, with the size: +1 or -1."""
         name = ("alpha", "beta")[k]
         claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5,
-                      above=TAIL if name == "beta" else "", below="")  # fmt: skip
+                      above="", below=MISSED if name == "alpha" else "")  # fmt: skip
         try:
             found = self.slope(k)
         except MISSING as error:
             return claim.without(error)
         low, high = (float(np.sign(end)) for end in found.interval)
-        note = f"the slope is {found.value:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
+        note = digits.minus(f"the slope is {found.value:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f})")
         return dataclasses.replace(claim, ours=float(np.sign(found.value)), interval=(low, high), note=note)
 
     @functools.cached_property

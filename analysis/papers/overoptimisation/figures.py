@@ -125,8 +125,10 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
         with drawn.part(f"{name} over the pairs"):
             value, (low, high) = evidence.slope(k, "pairs")
             drawn.say(
-                f"Of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for each factor of e "
-                "in their pairs"
+                digits.minus(
+                    f"Of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for each factor "
+                    "of e in their pairs"
+                )
             )
     peaks = [one for one in evidence.most() if one.law.beta > 0]
     for one in (peaks[0], peaks[-1]) if len(peaks) > 1 else ():
