@@ -245,7 +245,10 @@ def _members(path: Path) -> Iterator[tuple[str, Read]]:
         begins = raw.read(len(XZ))
         raw.seek(0)
         if begins == XZ:
-            yield from _tar_members(path, _Unpacked(raw).read)
+            file = _Unpacked(raw)
+            yield from _tar_members(path, file.read)
+            if file.goes_on():
+                raise Damaged(f"{path} goes on after its last member")
         elif begins.startswith(GZIP):
             with gzip.GzipFile(fileobj=raw) as file:
                 yield from _tar_members(path, file.read)
@@ -267,6 +270,10 @@ class _Unpacked:
                 raise EOFError("it is cut short")
             found += self._lzma.decompress(some, size - len(found))
         return bytes(found)
+
+    def goes_on(self) -> bool:
+        """Whether anything follows what was packed."""
+        return bool(not self._lzma.eof or self._lzma.unused_data or self._file.read(1))
 
 
 def _tar_members(path: Path, file: Read) -> Iterator[tuple[str, Read]]:

@@ -437,6 +437,8 @@ def test_an_archive_by_xz_is_refused_where_it_is_cut_or_asks_for_more_memory_tha
         (lzma.compress(content, filters=asks), "Memory usage limit"),
         (ours[: len(ours) // 2], "cut short"),
         (ours[:-20], "cut short"),
+        (ours + b"x", "goes on"),
+        (ours + ours, "goes on"),
         (ours[:200] + bytes(20) + ours[220:], "LZMAError: Corrupt input data"),
     ):
         path.write_bytes(bad)

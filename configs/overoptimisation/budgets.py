@@ -13,7 +13,7 @@ class Budget(budget.Budget):
     Attributes:
         widths: d_model of the reward models, two layers each: N = 24 d_model^2.
         pairs: that the longest runs see, each once.
-        lengths: so many, each a quarter of the next, branches of one trunk.
+        lengths: so many, each a quarter of the next.
         seeds: of every size.
         scored: pairs whose texts are scored in the end, twice as many samples of the policy: by the longest runs of
             every size, and by all of the largest one.

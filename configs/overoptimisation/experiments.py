@@ -9,8 +9,9 @@
 | `repeated` | four epochs of a quarter of the pairs, and of a sixteenth |
 | `soft` | every size and number of pairs on labels that are drawn: the least loss is known |
 
-A run's numbers of pairs are branches of one trunk. Pairs that are held out, and the samples of the policy that all
-proxies score, are others than those that are trained on.
+A size's numbers of pairs are branches of one trunk, but the longest of all but the largest size, which scores more
+samples than they do. Pairs that are held out, and the samples of the policy, which all proxies score some or all of,
+are others than those that are trained on.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -40,9 +40,6 @@ FRESH = "our small proxies are far from having learnt their pairs by heart, and 
 TAIL = (  # the gold reward beyond what was fitted is then lower
     "the tail of this gold reward is rare and steep: where the best of n reaches it, the gold reward falls faster than "
     "a parabola"
-)
-MISSED = (  # and alpha of the proxies that turn larger
-    "the parabola misses so steep a fall as that of the smallest proxies, and begins too steeply where it tries"
 )
 
 
@@ -174,17 +171,17 @@ class Overoptimisation(Evidence):
 
     def most(self, experiment: str = "proxies") -> list[Proxy]:
         """Those with the most pairs."""
-        found = self.proxies(experiment)
+        found = self.judged(experiment)
         return [one for one in found if one.pairs == max(other.pairs for other in found)]
 
     def largest(self) -> list[Proxy]:
         """The largest ones, with every number of pairs."""
-        found = self.proxies()
+        found = self.judged()
         return [one for one in found if one.N == found[-1].N]
 
-    def judged(self) -> list[Proxy]:
+    def judged(self, experiment: str = "proxies") -> list[Proxy]:
         """Those that scored all samples, of which laws are: the longest of every size, and all of the largest size."""
-        found = self.proxies()
+        found = self.proxies(experiment)
         return [one for one in found if len(one.gold) == max(len(other.gold) for other in found)]
 
     @functools.cached_property
@@ -205,19 +202,29 @@ class Overoptimisation(Evidence):
         """Of a number that follows from the draws of each proxy."""
         return ends([of(values) for values in self.draws])
 
-    def slope(self, k: int, by: Literal["size", "pairs"] = "size") -> Slope:
-        """How alpha (k 0) or beta (1) changes per ln N with the most pairs, or per ln pairs of the largest proxies.
+    def missed(self) -> list[float]:
+        """The sizes whose curves with the most pairs the parabola misses by more than MISFIT, the mean over seeds."""
+        off: dict[float, list[float]] = {}
+        for one in self.most():
+            off.setdefault(one.N, []).append(one.misfit)
+        return [N for N, some in sorted(off.items()) if np.mean(some) > MISFIT]
+
+    def slope(self, k: int, without: Collection[float] = ()) -> Slope:
+        """How alpha (k 0) or beta (1) changes per ln N with the most pairs.
 
         Its interval is of other samples of the policy, the same for all proxies, and of other seeds (`with_seeds`).
 
+        Args:
+            without: sizes to leave out.
+
         Raises:
-            Undecided: fewer than three sizes, or numbers of pairs, or no two seeds of any.
+            Undecided: fewer than three sizes, or no two seeds of any.
         """
-        found = self.most() if by == "size" else self.largest()
-        x = np.array([one.N if by == "size" else one.pairs for one in found])
+        found = [one for one in self.most() if one.N not in without]
+        x = np.array([one.N for one in found])
         at = np.unique(x)
         if len(at) < 3:
-            raise Undecided(f"fewer than three {'sizes' if by == 'size' else 'numbers of pairs'} were trained")
+            raise Undecided(f"fewer than three sizes were trained{' whose curves a parabola fits' if without else ''}")
         groups = [np.flatnonzero(x == value) for value in at]
         if min(len(rows) for rows in groups) < 2:
             raise Undecided("some were trained with one seed: how far seeds scatter is not known")
@@ -229,17 +236,26 @@ class Overoptimisation(Evidence):
     # --- claims
 
     def sign(self, k: int, paper: float) -> Claim:
-        """Whether alpha rises, or beta falls, with the size: +1 or -1."""
+        """Whether alpha rises, or beta falls, with the size: +1 or -1.
+
+        It is decided where the sizes whose curves the parabola fits say so as well: another's are no constants of it.
+        """
         name = ("alpha", "beta")[k]
-        claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5,
-                      above="", below=MISSED if name == "alpha" else "")  # fmt: skip
+        claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5, above="", below="")
         try:
-            found = self.slope(k)
+            found, missed = self.slope(k), self.missed()
+            slopes = [found, *([self.slope(k, without=missed)] if missed else [])]
         except MISSING as error:
             return claim.without(error)
-        low, high = (float(np.sign(end)) for end in found.interval)
-        note = digits.minus(f"the slope is {found.value:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f})")
-        return dataclasses.replace(claim, ours=float(np.sign(found.value)), interval=(low, high), note=note)
+        told = [f"{one.value:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f})" for one in slopes]
+        note = f"the slope is {told[0]}"
+        if missed:
+            note += f", without the sizes whose curves the parabola misses (N = {_listed(missed)}) {told[1]}"
+        signs = np.sign([one.interval for one in slopes])
+        return dataclasses.replace(
+            claim, ours=float(np.sign(found.value)), interval=(float(signs.min()), float(signs.max())),
+            note=digits.minus(note),
+        )  # fmt: skip
 
     @functools.cached_property
     def beyond(self) -> Claim:
@@ -388,6 +404,10 @@ class Overoptimisation(Evidence):
                 constants = np.linalg.lstsq(x, gold, rcond=None)[0]
                 off[law.name] += ((x @ constants - gold) ** 2).tolist()
         return {name: math.sqrt(float(np.mean(squares))) for name, squares in off.items()}
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(digits.short(value) for value in values)
 
 
 def about(claim: Claim, values: Sequence[float]) -> Claim:

@@ -121,15 +121,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
     for claim in claims:
         if claim.decided:
             drawn.say(f"{claim.name}: {claim.note}")
-    for k, name in enumerate(NAMES):
-        with drawn.part(f"{name} over the pairs"):
-            value, (low, high) = evidence.slope(k, "pairs")
-            drawn.say(
-                digits.minus(
-                    f"Of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for each factor "
-                    "of e in their pairs"
-                )
-            )
+    drawn.say(_over_pairs(evidence))
     peaks = [one for one in evidence.most() if one.law.beta > 0]
     for one in (peaks[0], peaks[-1]) if len(peaks) > 1 else ():
         drawn.say(
@@ -353,6 +345,17 @@ def _turns(some: Sequence[Proxy]) -> str:
 
 def _span(values: np.ndarray, write: Callable[[float], str]) -> str:
     return " to ".join(dict.fromkeys(write(float(end)) for end in (values.min(), values.max())))
+
+
+def _over_pairs(evidence: Overoptimisation) -> str:
+    """alpha and beta of the largest proxies by their pairs."""
+    largest = evidence.largest()
+    told = []
+    for n in dict.fromkeys(one.pairs for one in largest):
+        laws = [one.law for one in largest if one.pairs == n]
+        alpha, beta = (float(np.mean([getattr(law, name) for law in laws])) for name in NAMES)
+        told.append(f"{digits.plain(alpha, 2)} and {digits.plain(beta, 2)} with {digits.short(n)} pairs")
+    return f"Of N = {digits.short(largest[0].N)} α and β are {', '.join(told)} (means over seeds)."
 
 
 def _course(some: Sequence[Proxy]) -> str:
