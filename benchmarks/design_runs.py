@@ -158,7 +158,7 @@ class Places(NamedTuple):
     kept: Path
 
     def of(self, repeat: int) -> tuple[Path, Path]:
-        return self.folder / f"repeat-{repeat}", self.kept / f"repeat-{repeat}.tar.gz"
+        return self.folder / f"repeat-{repeat}", self.kept / f"repeat-{repeat}.tar.xz"
 
 
 def trained(asked: Asked, repeats: int, places: Places, until: float) -> bool:
