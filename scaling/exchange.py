@@ -245,10 +245,7 @@ def _members(path: Path) -> Iterator[tuple[str, Read]]:
         begins = raw.read(len(XZ))
         raw.seek(0)
         if begins == XZ:
-            file = _Unpacked(raw)
-            yield from _tar_members(path, file.read)
-            if file.goes_on():
-                raise Damaged(f"{path} goes on after its last member")
+            yield from _tar_members(path, _Unpacked(raw).read)
         elif begins.startswith(GZIP):
             with gzip.GzipFile(fileobj=raw) as file:
                 yield from _tar_members(path, file.read)
@@ -265,15 +262,13 @@ class _Unpacked:
     def read(self, size: int) -> bytes:
         found = bytearray()
         while len(found) < size and not self._lzma.eof:
-            some = self._file.read(BLOCK) if self._lzma.needs_input else b""
+            some = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._lzma.needs_input else b""
             if self._lzma.needs_input and not some:
                 raise EOFError("it is cut short")
             found += self._lzma.decompress(some, size - len(found))
+        if self._lzma.eof and (self._lzma.unused_data or self._file.read(1)):
+            raise lzma.LZMAError("it goes on after its end")
         return bytes(found)
-
-    def goes_on(self) -> bool:
-        """Whether anything follows what was packed."""
-        return bool(not self._lzma.eof or self._lzma.unused_data or self._file.read(1))
 
 
 def _tar_members(path: Path, file: Read) -> Iterator[tuple[str, Read]]:

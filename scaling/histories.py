@@ -95,10 +95,7 @@ def packed(history: Mapping[str, np.ndarray]) -> bytes:
     Packed again, it is the same. `scaling.study.unpacked` reads it.
     """
     file = io.BytesIO()
-    kept = {
-        name: rounded(values, DIGITS[name]) if name in DIGITS and values.dtype.kind == "f" else values
-        for name, values in history.items()
-    }
+    kept = {name: rounded(values, DIGITS[name]) if name in DIGITS else values for name, values in history.items()}
     np.savez(file, **kept)  # pyright: ignore[reportArgumentType]
     return file.getvalue()
 

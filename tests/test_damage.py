@@ -460,7 +460,7 @@ def test_a_history_of_other_runs_is_refused_though_its_checksum_is_right(made, t
         {"eval_step": found["eval_step"][::-1]},
         {"seconds": np.asarray(np.nan)},
         {"extra": np.zeros(3)},
-        {"train_loss": np.array(["a"] * 4)},
+        {"eval_loss": np.array(["a"] * 4)},
     ]
     for wrong in others:
         sha256 = study.keep_history(below, found | wrong)

@@ -68,7 +68,7 @@ def test_a_text_read_piece_by_piece_gives_the_logits_of_the_whole(model):
     for begin, stop in ((0, 3), (3, 4), (4, 5), (5, CONTEXT)):
         logits, cache = further(params, tokens[:, begin:stop], cache, begin)
         pieces.append(np.asarray(logits))
-    np.testing.assert_allclose(np.concatenate(pieces, 1), whole, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.concatenate(pieces, 1), whole, rtol=1e-3, atol=5e-4)
     assert np.abs(whole).max() > 0.3
 
 

@@ -232,14 +232,10 @@ def design(
         return chosen(criterion, budget, checks, runs, repeats, aim)
 
     counts = best(flops)
-    there = counts > 0
-    apart = {
-        "sizes": len(np.unique(np.concatenate([pool.params[there], begun[0]]))),
-        "lengths": len(np.unique(np.concatenate([pool.tokens[there], begun[1]]))),
-    }
-    if counts.sum() + len(begun[0]) <= constants or min(apart.values()) < LEAST:
+    sizes, lengths = map(len, criterion.apart(counts))
+    if counts.sum() + len(begun[0]) <= constants or min(sizes, lengths) < LEAST:
         raise InputError(
-            f"{compute(flops)} buys {int(counts.sum())} runs of {apart['sizes']} sizes and {apart['lengths']} lengths; "
+            f"{compute(flops)} buys {int(counts.sum())} runs of {sizes} sizes and {lengths} lengths; "
             f"a law of {constants} constants wants {constants + 1} runs of {LEAST} at least; allow smaller models, or "
             "spend more"
         )

@@ -241,11 +241,18 @@ class Criterion:
 
         return found
 
+    def apart(self, counts: Counts) -> tuple[Array, Array]:
+        """The different sizes, and lengths, of a study and of the runs that are there already."""
+        N, D = (
+            np.unique(np.concatenate([own[counts > 0], begun]))
+            for own, begun in zip((self.pool.params, self.pool.tokens), self.begun, strict=True)
+        )
+        return N, D
+
     def _lacking(self, counts: Counts) -> tuple[int, Array]:
         """Sizes and lengths below LEAST of a study, and of it with one run more of each candidate (m,)."""
         lacks, lack = 0, np.zeros(len(self.pool))
-        for own, begun in zip((self.pool.params, self.pool.tokens), self.begun, strict=True):
-            there = np.unique(np.concatenate([own[counts > 0], begun]))
+        for own, there in zip((self.pool.params, self.pool.tokens), self.apart(counts), strict=True):
             lacks += max(LEAST - len(there), 0)
             lack += np.maximum(LEAST - len(there) - ~np.isin(own, there), 0)
         return lacks, lack

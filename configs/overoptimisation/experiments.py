@@ -112,19 +112,20 @@ def of_size(
     longest = budget.pairs if pairs is None else pairs
     there = longest if unique is None else unique
     held_out = source(gold, labels, HELD_OUT, WINDOWS)
+    example = parse(held_out)
+    model = transformer(
+        width, LAYERS, heads(width), n_vocab=len(example.alphabet) + 1, n_ctx=example.n_ctx, kind="reward"
+    )
     for n in range(budget.lengths if lengths is None else lengths):
         asked = min(scored if all or not n else LITTLE, budget.scored)
         samples = source(gold, first=SCORED, items=asked)
-        example = parse(samples)
         yield RunConfig(
-            transformer(
-                width, LAYERS, heads(width), n_vocab=len(example.alphabet) + 1, n_ctx=example.n_ctx, kind="reward"
-            ),
+            model,
             tokens=longest // EPOCHS**n * example.n_ctx,
             unique_tokens=there * example.n_ctx,
             batch=BATCH,
             data=DataConfig(source(gold, labels, items=budget.pairs), CHARACTERS + example.alphabet, held_out),
-            optim=trunk(rate(24 * width**2), 1.0, warmup=WARMUP * BATCH * example.n_ctx),
+            optim=trunk(rate(model.N), 1.0, warmup=WARMUP * BATCH * example.n_ctx),
             eval=EvalConfig(windows=WINDOWS, per_octave=1, octaves=3, transfer=(samples,), scores=asked),
             seed=seed,
         )

@@ -540,8 +540,8 @@ def _filled_size(axes: Axes, evidence: DataConstrained) -> None:
     (N, U), found = evidence.filled_place, evidence.filled
     runs = evidence.runs_of(PLAIN, warmup=1.0)
     here = found.chosen((found["params"] == N) & (found["unique_tokens"] == U))
-    own = runs.chosen((runs["params"] == N) & (runs["_pool"] == U) & (runs["tokens"] >= U))
-    own = own.chosen(own["tokens"] <= here["tokens"].max())
+    on_set = np.isin(np.arange(len(runs)), repeats.on_set(runs, N, U))
+    own = runs.chosen(on_set & (runs["tokens"] <= here["tokens"].max()))
     fresh = runs.chosen(repeats.new(runs) & (runs["params"] == N) & (runs["tokens"] >= U))
     fresh = fresh.chosen(fresh["tokens"] <= here["tokens"].max())
     every = np.concatenate([own["loss"], here["loss"], fresh["loss"]])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.papers.claim import Undecided
+from analysis.papers.data_constrained import repeats
 from analysis.replicates import Noise
 from analysis.table import Table
 from scaling.data import mixture
@@ -35,7 +36,7 @@ def beside_repeats(filled: Table, repeated: Table, noise: Noise) -> Table:
 
     Args:
         filled: runs `with_shares`.
-        repeated: runs on text alone, with `_pool` (`repeats`): those of the same set, where it has any.
+        repeated: runs on text alone, with `_pool` (`repeats`).
         noise: of the seed, of each run alike.
 
     Returns:
@@ -52,9 +53,9 @@ def beside_repeats(filled: Table, repeated: Table, noise: Noise) -> Table:
 
     def mean_alone(N: float, U: float, tokens: float) -> tuple[float, int]:
         """Of ln loss, and of how many runs."""
-        own = np.all([repeated[name] == x for name, x in zip(keys, (N, U, tokens), strict=True)], axis=0)
-        own = same if (same := own & (repeated["_pool"] == U)).any() else own
-        return (float(np.log(repeated["loss"][own]).mean()), int(own.sum())) if own.any() else (np.nan, 0)
+        own = repeats.on_set(repeated, N, U)
+        own = own[repeated["tokens"][own] == tokens]
+        return (float(np.log(repeated["loss"][own]).mean()), len(own)) if len(own) else (np.nan, 0)
 
     cells = sorted({*zip(*(filled[name] for name in (*keys, "share")), strict=True)})
     rows = []

@@ -25,13 +25,19 @@ def new(runs: Table) -> NDArray[np.bool_]:
     return ~(runs["tokens"] > ONE_EPOCH * runs["unique_tokens"])
 
 
+def on_set(runs: Table, N: float, U: float) -> NDArray[np.intp]:
+    """The rows of a size on U unique tokens: of a length that runs on this very set have, those alone."""
+    own = np.flatnonzero((runs["params"] == N) & (runs["unique_tokens"] == U))
+    tokens, same = runs["tokens"][own], runs["_pool"][own] == U
+    return own[same | ~np.isin(tokens, tokens[same])]
+
+
 def trunks(runs: Table) -> Iterator[NDArray[np.intp]]:
     """The rows of each size on each set of unique tokens that has repeats, from fewest epochs to most."""
     more = ~new(runs)
     for N, U in sorted(set(zip(runs["params"][more], runs["unique_tokens"][more], strict=True))):
-        own = np.flatnonzero((runs["params"] == N) & (runs["unique_tokens"] == U))
-        own = own[np.argsort(runs["_pool"][own] != U, kind="stable")]
-        _, first = np.unique(runs["tokens"][own], return_index=True)  # of two of one epoch that of this very set
+        own = on_set(runs, N, U)
+        _, first = np.unique(runs["tokens"][own], return_index=True)  # of two runs of one length one
         yield own[first]
 
 

@@ -182,7 +182,8 @@ class Overoptimisation(Evidence):
     def judged(self, experiment: str = "proxies") -> list[Proxy]:
         """Those that scored all samples, of which laws are: the longest of every size, and all of the largest size."""
         found = self.proxies(experiment)
-        return [one for one in found if len(one.gold) == max(len(other.gold) for other in found)]
+        samples = max(len(one.gold) for one in found)
+        return [one for one in found if len(one.gold) == samples]
 
     @functools.cached_property
     def draws(self) -> list[dict[str, Array]]:
@@ -250,7 +251,8 @@ class Overoptimisation(Evidence):
         told = [f"{one.value:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f})" for one in slopes]
         note = f"the slope is {told[0]}"
         if missed:
-            note += f", without the sizes whose curves the parabola misses (N = {_listed(missed)}) {told[1]}"
+            sizes = ", ".join(map(digits.short, missed))
+            note += f", without the sizes whose curves the parabola misses (N = {sizes}) {told[1]}"
         signs = np.sign([one.interval for one in slopes])
         return dataclasses.replace(
             claim, ours=float(np.sign(found.value)), interval=(float(signs.min()), float(signs.max())),
@@ -404,10 +406,6 @@ class Overoptimisation(Evidence):
                 constants = np.linalg.lstsq(x, gold, rcond=None)[0]
                 off[law.name] += ((x @ constants - gold) ** 2).tolist()
         return {name: math.sqrt(float(np.mean(squares))) for name, squares in off.items()}
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(digits.short(value) for value in values)
 
 
 def about(claim: Claim, values: Sequence[float]) -> Claim:
