@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from conftest import QUICKLY, ROOT
 from gcs_stub import Stub
-from test_distributed import TOLERANCE, Processes, curve, port
+from test_distributed import Processes, assert_one_curve, port
 
 from analysis import logs
 from scaling import buckets, checkpoints, claims, config, exchange, folders, status, study
@@ -433,7 +433,7 @@ def test_two_processes_then_four_are_killed_and_one_goes_on_alone(store, request
     assert before < 400
     last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
     assert last.ends(600) == [0]
-    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
+    assert_one_curve(folder, alone)
 
 
 SPREAD = """

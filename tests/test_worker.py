@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import QUICKLY, ROOT
+from test_distributed import rounding
 
 from scaling import folders, study
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
@@ -97,6 +98,7 @@ def test_a_pack_on_four_devices_stopped_and_ended_on_two_has_the_losses_of_one(c
     assert found.keys() == wanted.keys()
     for name in wanted:
         early, later = (TOLERANCE_OF_NORMS, LATER_OF_NORMS) if name == "grad_norm" else (TOLERANCE, LATER)
-        np.testing.assert_allclose(found[name], wanted[name], rtol=later, err_msg=name)
+        np.testing.assert_allclose(found[name], wanted[name], rtol=later + rounding(name), err_msg=name)
         if name in ("train_loss", "grad_norm"):
-            np.testing.assert_allclose(found[name][:EARLY], wanted[name][:EARLY], rtol=early, err_msg=name)
+            first = found[name][:EARLY], wanted[name][:EARLY]
+            np.testing.assert_allclose(*first, rtol=early + rounding(name), err_msg=name)
