@@ -203,7 +203,9 @@ def test_a_sign_is_told_only_where_the_sizes_that_the_parabola_fits_have_it_too(
     found = Overoptimisation(honest.experiments)
     found.__dict__["_proxies"] = {"proxies": [turned, *honest.proxies()[1:]]}
     assert found.missed()
-    assert found.sign(1, -1.0).verdict is not Verdict.HOLDS
+    told = found.sign(1, -1.0)
+    assert (told.ours, told.verdict) == (None, Verdict.CANNOT_TELL)
+    assert "an interval has both signs: the slope is" in told.why
 
 
 def test_with_one_seed_the_slopes_are_not_known(planted):

@@ -182,8 +182,8 @@ class SigmoidAccuracy(Law):
 
     top: Scalar = constant("", (0.5, 1.0))
     drop: Scalar = constant("", (0.2, 0.9))
-    k: Scalar = constant("per nat", (1.0, 30.0))
-    L_0: Scalar = constant("nats/token", (0.3, 5.0))
+    k: Scalar = constant("per unit of loss", (1.0, 30.0))
+    L_0: Scalar = constant("as the loss", (0.3, 5.0))
 
     name = "sigmoid-accuracy"
     inputs = ("loss",)

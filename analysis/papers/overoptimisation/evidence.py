@@ -253,11 +253,10 @@ class Overoptimisation(Evidence):
         if missed:
             sizes = ", ".join(map(digits.short, missed))
             note += f", without the sizes whose curves the parabola misses (N = {sizes}) {told[1]}"
-        signs = np.sign([one.interval for one in slopes])
-        return dataclasses.replace(
-            claim, ours=float(np.sign(found.value)), interval=(float(signs.min()), float(signs.max())),
-            note=digits.minus(note),
-        )  # fmt: skip
+        sign = float(np.sign(found.value))
+        if (np.sign([one.interval for one in slopes]) != sign).any():
+            return claim.without(Undecided(digits.minus(f"an interval has both signs: {note}")))
+        return dataclasses.replace(claim, ours=sign, interval=(sign, sign), note=digits.minus(note))
 
     @functools.cached_property
     def beyond(self) -> Claim:
