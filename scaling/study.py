@@ -584,7 +584,7 @@ def _prepared(
         planned[id] = PlannedRun(id, run, stream.id, size, rate, ids, counted=counted, made=made)
     if len(planned) < len(runs):
         say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
-    known = found.all_packs if found else ()
+    known = tuple(_named_now(pack, planned) for pack in found.all_packs) if found else ()
     if found and (dropped := set(found.runs) - planned.keys()):
         say(f"{folder}: {len(dropped)} runs are no longer of this study; what they left is kept, and not shown")
         if older := len(dropped & {run.id for pack in known for run in pack.runs if run.semantics < SEMANTICS}):
@@ -716,6 +716,19 @@ def answer(
 def asked_of(runs: Sequence[RunConfig]) -> str:
     """What `Asked.of` is for these runs of a config."""
     return hashlib.sha256(json.dumps([config.to_dict(run) for run in runs], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _named_now(pack: Pack, planned: Mapping[str, PlannedRun]) -> Pack:
+    """The pack, its texts under the names that the planned runs give them: the ids tell that these are the same texts.
+
+    One that is asked for by the id of its tokens keeps the name it has.
+    """
+    now = {run.id: planned[run.id].config if run.id in planned else run.config for run in pack.runs}
+    runs = (
+        run if now[run.id].data.source.startswith(token_set.NAMED) else dataclasses.replace(run, config=now[run.id])
+        for run in pack.runs
+    )
+    return dataclasses.replace(pack, runs=tuple(runs))
 
 
 def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) -> None:

@@ -467,17 +467,23 @@ def test_a_study_is_read_and_planned_without_jax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_same_tokens_under_another_name_are_the_same_runs(tmp_path):
+def test_the_same_tokens_under_another_name_are_the_same_runs_and_called_as_they_were_asked_for_last(tmp_path):
+    """A study that was begun elsewhere goes on here, where its text lies in another folder, as one of one text."""
     other = DataConfig("synthetic:bytes=1000000,symbols=8,order=1,seed=0", "bytes")
-    moved = prepare(tmp_path / "b", *(dataclasses.replace(run, data=other) for run in RUNS))
-    assert moved.runs == prepare(tmp_path / "a", *RUNS).runs
+    begun = prepare(tmp_path, *RUNS[:4])
+    moved = prepare(tmp_path, *(dataclasses.replace(run, data=other) for run in RUNS))
+    assert moved.runs == prepare(tmp_path / "alone", *RUNS).runs
+    assert layout_of(begun).items() <= layout_of(moved).items()
+    assert {run.config.data for pack in study.read(tmp_path).packs for run in pack.runs} == {other}
 
 
 def test_prepared_tokens_named_by_their_id_are_the_same_runs_as_their_text(tmp_path):
     with_text = prepare(tmp_path / "a", *RUNS)
     (id,) = with_text.tokens
     named = DataConfig(f"tokens:{id}", RUNS[0].data.tokenizer)
-    assert prepare(tmp_path / "b", *(dataclasses.replace(run, data=named) for run in RUNS)).runs == with_text.runs
+    by_tokens = [dataclasses.replace(run, data=named) for run in RUNS]
+    assert prepare(tmp_path / "b", *by_tokens).runs == with_text.runs
+    assert prepare(tmp_path / "a", *by_tokens).all_packs == with_text.all_packs  # the name of the text is kept
 
 
 def test_a_d_that_is_no_whole_number_of_updates_is_rounded_with_a_line_for_whoever_is_told(tmp_path):
