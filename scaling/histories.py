@@ -101,15 +101,16 @@ def packed(history: Mapping[str, np.ndarray]) -> bytes:
 
 
 def rounded(values: np.ndarray, digits: int) -> np.ndarray:
-    """To so many binary digits, off by 2^-digits of each value at most; what is not finite stays as it is.
+    """To so many binary digits, off by 2^-digits of each value at most; what is not finite, or would not be, stays.
 
     Of HALF digits or fewer it is float16, off by 3e-8 at most where it is below 6e-5, unless some are beyond its range.
     Else it is what it was, with zeros for the digits that are left out.
     """
-    finite = np.isfinite(values)
     fraction, exponent = np.frexp(values)
-    found = np.where(finite, np.ldexp(np.rint(np.ldexp(fraction, digits)), exponent - digits), values)
-    half = digits <= HALF and np.max(np.abs(found), where=finite, initial=0.0) <= np.finfo(np.float16).max
+    with np.errstate(over="ignore"):
+        found = np.ldexp(np.rint(np.ldexp(fraction, digits)), exponent - digits)
+    found = np.where(np.isfinite(found), found, values)
+    half = digits <= HALF and np.max(np.abs(found), where=np.isfinite(found), initial=0.0) <= np.finfo(np.float16).max
     return found.astype(np.float16) if half else found
 
 

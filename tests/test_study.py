@@ -431,6 +431,16 @@ def test_more_is_asked_again_with_other_settings_and_what_it_had_asked_for_stays
 # The history
 
 
+@pytest.mark.parametrize("digits", [8, 14])
+def test_a_rounded_number_is_within_its_digits_and_finite_where_it_was(digits):
+    largest = np.finfo(np.float32).max
+    values = np.array([np.pi, -1e-3, 0.0, 3e4, 7e9, largest, -largest, np.inf, -np.inf, np.nan], np.float32)
+    for part in (values, values[:4]):  # of which float16 has all
+        found = histories.rounded(part, digits).astype(np.float32)
+        np.testing.assert_allclose(found, part, rtol=2.0**-digits)
+        np.testing.assert_array_equal(histories.rounded(found, digits), found)
+
+
 def test_the_compact_history_is_the_checkpoint_s_rounded_and_damage_sends_one_back_to_it(stream, tmp_path):
     from scaling import checkpoints, train, worker
 
