@@ -282,7 +282,8 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
               label=f"best size, exponent {best.a:.2f}")  # fmt: skip
     logarithmic(axes, [row["params"] for row in rows], f"N, {best.count}", [row["loss"] for row in rows])
     for profile, below in ((shown[0], False), (shown[-1], True)):
-        axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(profile.y[-1])),
+        clear = min(profile.y[-2:]) if below else max(profile.y[-2:])  # of the curve, which ends there
+        axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(clear)),
                       xytext=(2, -6 if below else 5), textcoords="offset points", fontsize=7.5, ha="right",
                       va="top" if below else "bottom", color=shades(profile.flops))  # fmt: skip
     low, high = axes.get_ylim()
