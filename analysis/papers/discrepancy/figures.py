@@ -142,21 +142,20 @@ def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
 
 
 def _published(axes: Axes) -> None:
-    """Kaplan's and Hoffmann's own exponents, as level lines that are named where there is room."""
-    for paper, name, told, place in (
-        ("kaplan2020", "p_N", "Kaplan et al.", 0.995),
-        ("hoffmann2022", "approach1_a", "Hoffmann et al.", 0.005),
+    """Kaplan's and Hoffmann's own exponents, as level lines that are named at the left, where there is room."""
+    for paper, name, told in (
+        ("kaplan2020", "p_N", "Kaplan et al."),
+        ("hoffmann2022", "approach1_a", "Hoffmann et al."),
     ):
         value = reference.value(name, paper)
         axes.axhline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
         axes.annotate(
             f"{told} {value:.2f}",
-            (place, value),
+            (0.005, value),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
             textcoords="offset points",
             fontsize=7.5,
-            ha="right" if place > 0.5 else "left",
             color=GREY,
         )
 
