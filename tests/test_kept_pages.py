@@ -249,3 +249,37 @@ def test_the_model_that_serves_as_much_as_it_was_trained_on_meets_the_first_orde
     top = int(np.argmax(points["flops"]))
     claim = constants("over-training")["error of the largest run", "Gadre et al., section 4"]
     assert abs(points["predicted"][top] / points["loss"][top] - 1) == pytest.approx(claim["value"], rel=1e-9)
+
+
+def test_why_kaplan_and_hoffmann_differ_follows_from_the_kept_best_sizes():
+    found = constants("discrepancy")
+
+    def exponent(arm: str, count: str) -> float:
+        best = rows("discrepancy/fig4", arm=arm, count=f"{count} the head")
+        return slope(best["flops"], best["params"])
+
+    walk = {
+        "a, Kaplan's way": exponent("long", "without"),
+        "a, head counted": exponent("long", "with"),
+        "a, short warm-up": exponent("short", "with"),
+        "a, matched decay": exponent("matched", "with"),
+        "a, tuned by size": exponent("tuned", "with"),
+    }
+    changes = ("count the head", "shorten the warm-up", "match the decay to each length", "tune rate, batch and beta2")
+    gaps = dict(zip(changes, np.diff(list(walk.values())), strict=True)) | {
+        "count the head on tuned runs": walk["a, tuned by size"] - exponent("tuned", "without")
+    }
+    for name, value in (walk | gaps).items():
+        claim = found[name, "Table 1"]
+        assert claim["value"] == pytest.approx(value, abs=1e-9)
+        assert claim["low"] < value < claim["high"]
+
+    for count in ("without the head", "with the head"):  # the best size is the vertex of a parabola in ln N
+        profiles, best = rows("discrepancy/fig2", count=count), rows("discrepancy/fig4", arm="tuned", count=count)
+        for C in np.unique(profiles["flops"]):
+            ln_N, ln_L = (np.log(profiles[name][profiles["flops"] == C]) for name in ("params", "loss"))
+            far = np.abs(ln_N - ln_N[np.argmin(ln_L)])
+            near = far <= max(math.log(4), np.sort(far)[:5][-1]) * (1 + 1e-9)  # within a factor of 4 of the lowest, or five
+            second, first, _ = np.polyfit(ln_N[near], ln_L[near], 2)
+            own = np.argmin(np.abs(np.log(best["flops"] / C)))
+            assert math.log(best["params"][own]) == pytest.approx(-first / 2 / second, abs=1e-6)
