@@ -990,6 +990,51 @@ def test_the_node_pool_that_a_slice_needs_is_said():
     assert said.endswith("4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4; 3 such pools have all run at once")
 
 
+MANUAL = (ROOT / "docs" / "launch" / "gke.md").read_text(encoding="utf-8")
+
+
+def test_the_queue_of_the_manual_admits_what_the_manual_launches():
+    [text] = re.findall("```yaml\n(.*?)```", MANUAL, re.DOTALL)
+    found = {kind: {} for kind in ("ResourceFlavor", "ClusterQueue", "LocalQueue")}
+    for each in yaml.load_all(text, LOADER):
+        assert each["apiVersion"] == "kueue.x-k8s.io/v1beta2"
+        found[each["kind"]][each["metadata"]["name"]] = each
+    launched = [line for line in MANUAL.splitlines() if line.startswith("    scaling launch") and "queue=" in line]
+    assert launched
+    for line in launched:
+        words = dict(itertools.pairwise(shlex.split(line)))
+        [name] = re.findall(r"queue=(\S+)", line)
+        tasks = int(words["--tasks"])
+        wish = request(
+            words["--accelerator"], image=IMAGE, tasks=tasks, spot="--spot" in line, options=(("queue", name),)
+        )
+        job_set = gke.job_set(wish, 1)
+        local_queue = found["LocalQueue"][job_set["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]]
+        assert local_queue["metadata"]["namespace"] == job_set["metadata"]["namespace"]
+        [group] = found["ClusterQueue"][local_queue["spec"]["clusterQueue"]]["spec"]["resourceGroups"]
+        pod = template(wish)["spec"]
+        [box] = pod["containers"]
+        asked = box["resources"]["limits"] | box["resources"].get("requests", {})
+        assert set(asked) <= set(group["coveredResources"])
+        flavors = {
+            flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]}
+            for flavor in group["flavors"]
+            if found["ResourceFlavor"][flavor["name"]]["spec"]["nodeLabels"].items() <= pod["nodeSelector"].items()
+        }
+        [quota] = flavors.values()
+        assert list(quota) == group["coveredResources"]
+        assert all(tasks * wish.hosts * int(number) <= quota[key] for key, number in asked.items())
+
+
+def test_the_node_pools_of_the_manual_lie_in_one_zone_of_their_cluster():
+    pools = [line for line in MANUAL.splitlines() if "node-pools create" in line]
+    assert len(pools) == 3
+    for line in pools:
+        [region], zones = re.findall(r"--location=(\S+)", line), re.findall(r"--node-locations=(\S+)", line)
+        assert len(zones) == 1
+        assert re.fullmatch(f"{region}-[a-z]", zones[0])
+
+
 def test_more_parts_than_runs_are_refused():
     study = Study("mine", "?", (RunConfig(transformer(8, 1), tokens=1024),))
     with pytest.raises(InputError, match="2 tasks for 1 runs"):
