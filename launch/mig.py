@@ -21,7 +21,7 @@ IMAGES = {  # families of ubuntu-os-accelerator-images
 }
 DISKS = {"tpu7x": "hyperdisk-balanced"}  # where Compute Engine's own choice will not do
 OTHERWISE = ("shutdown", "--poweroff", "+10")  # minutes; a machine that is off costs its disk alone
-TAKEN = ("TERMINATED", "STOPPED", "SUSPENDED")  # statuses of an instance that was preempted
+TAKEN = ("TERMINATED", "STOPPED", "SUSPENDED", "EMPTY")  # a preempted instance; a group that has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Options:
     subnetwork: str = ""
     service_account: str = ""  # its e-mail address; empty: the project's default
     reservation: str = ""
+    reservation_bound: bool = False  # in calendar mode or of a dense deployment: machines go when it ends
     relaunches: int = 0  # of a part whose machines were taken away, by a script that stays in the foreground
 
 
@@ -56,6 +57,8 @@ def check(request: Request) -> None:
         raise InputError(f"disk={chosen.disk}: wanted 50 GB or more, for the system and the container's image")
     if request.spot and chosen.reservation:
         raise InputError(f"--spot and reservation={chosen.reservation}: machines are one or the other")
+    if chosen.reservation_bound and not chosen.reservation:
+        raise InputError("reservation_bound=true is said of a reservation, and none is named: add reservation=NAME")
     if not request.image:
         raise InputError("no image: the startup script runs one, as docs/launch/mig.md builds it; --image NAME")
     if request.seconds:
@@ -80,7 +83,11 @@ def files(request: Request) -> dict[str, str]:
             for name, part in parts.items()
         },
         relaunch.SCRIPT: relaunch.script(
-            {name: _machines(request, name, chosen) for name in parts}, TAKEN, chosen.relaunches, policy
+            {name: _machines(request, name, chosen) for name in parts},
+            TAKEN,
+            chosen.relaunches,
+            startup.logs(request),
+            policy,
         ),
     }
 
@@ -118,16 +125,23 @@ def _machines(request: Request, name: str, chosen: Options) -> relaunch.Machines
     where = [f"--zone={chosen.zone}", *_project(chosen)]
     policy = f"regions/{_region(chosen)}/resourcePolicies/{_policy_name(request)}"
     made = [
-        *(*group, "create", name, f"--template={name}", f"--size={request.hosts}", *where),
+        *(*group, "create", name, f"--template={_template_name(name)}", f"--size={request.hosts}", *where),
         *([Shell(f'--workload-policy="projects/$project/{policy}"')] if request.hosts > 1 else []),
         "--default-action-on-vm-failure=do-nothing",
     ]
-    before = quoted([*template, "delete", name, *_project(chosen), "--quiet"])  # of an earlier launch
+    before = quoted([*template, "delete", _template_name(name), *_project(chosen), "--quiet"])  # of an earlier launch
+    # An instance that is being made has no status yet, but an action.
+    listed = quoted([*group, "list-instances", name, *where, "--format=value(instanceStatus,currentAction)"])
     return relaunch.Machines(
         create=f"{before} >/dev/null 2>&1; {quoted(_template(request, name, chosen))} && {quoted(made)}",
-        state=quoted([*group, "list-instances", name, *where, "--format=value(instanceStatus)"]),
+        state=f'listed=$({listed}) && echo "${{listed:-EMPTY}}"',
         delete=quoted(_delete(name, chosen)),
     )
+
+
+def _template_name(name: str) -> str:
+    """Ours alone: templates are the whole project's, and that of an earlier launch is deleted."""
+    return f"scaling-{name}"
 
 
 def _template(request: Request, name: str, chosen: Options) -> list[str]:
@@ -136,7 +150,7 @@ def _template(request: Request, name: str, chosen: Options) -> list[str]:
     model, ends = "", ""
     if request.spot:
         model, ends = "SPOT", "STOP"
-    elif chosen.reservation:
+    elif chosen.reservation_bound:
         model, ends = "RESERVATION_BOUND", "DELETE"
     given = {
         "project": chosen.project,
@@ -158,7 +172,7 @@ def _template(request: Request, name: str, chosen: Options) -> list[str]:
         "labels": f"scaling-study={request.name}",
     }
     return [
-        *("gcloud", "compute", "instance-templates", "create", name),
+        *("gcloud", "compute", "instance-templates", "create", _template_name(name)),
         *(f"--{flag}={value}" for flag, value in given.items() if value),
         Shell(f'--metadata-from-file="startup-script=$folder/{name}.sh"'),
     ]

@@ -1,7 +1,8 @@
 """The startup script of a TPU's virtual machines, whichever of Google's services makes them.
 
 It runs as root on every worker, at every boot, so that a repaired or rebooted worker goes on by itself, and ends when
-its part has ended. Then the first worker gives all machines back.
+its part has ended. Then the first worker leaves the exit code in the bucket and gives all machines back, which it tries
+until it is gone with them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from launch.request import GATHER, Request, Shell, quoted
 
 ATTEMPTS = 5  # at a part that crashes
 TRIES = 30  # at what needs the network, 20 s apart: a wrong name must not bill a slice for ever
+RETURN = 600  # seconds between further tries at giving the machines back
 CACHE = '"$folder/cache"'
 GCSFUSE = "3.6.0"
 
@@ -30,7 +32,6 @@ def script(request: Request, part: int, give_back: Sequence[str], otherwise: Seq
         "set -u",
         "folder=/var/lib/scaling",
         'mkdir -p "$folder"',
-        '[ -e "$folder/ended" ] && exit 0',
         'exec > >(tee -a "$folder/log.txt") 2>&1',
         "attribute() {",
         "  curl --silent --fail --retry 5 --header 'Metadata-Flavor: Google' \\",
@@ -42,27 +43,43 @@ def script(request: Request, part: int, give_back: Sequence[str], otherwise: Seq
         "worker=$(attribute agent-worker-number || of_slice TPU_WORKER_ID)",
         "slice=$(of_slice MEGASCALE_SLICE_ID)",
         "send_log() {",
-        f'  gcloud storage cp "$folder/log.txt" {_logs(request, name)}',
+        f'  gcloud storage cp "$folder/log.txt" {_log(request, name)}',
         "}",
-        "finish() {  # with this exit code: the log goes to the bucket, and the first worker gives the machines back",
+        "# shellcheck disable=SC2329  # `tried` calls it",
+        "send_end() {",
+        f'  gcloud storage cp - {quoted([f"{logs(request)}/{name}.ended"])} <<< "$1"',
+        "}",
+        "tried() {  # until it succeeds, so many times at most",
+        "  local most=$1 try",
+        "  shift",
+        "  for ((try = 1; try <= most; try++)); do",
+        '    "$@" && return',
+        '    [ "$try" = "$most" ] || sleep 20',
+        "  done",
+        '  echo "gave up after $most tries: $*"',
+        "  return 1",
+        "}",
+        "finish() {  # with this exit code, which the first worker tells the bucket before it gives the machines back",
+        "  local pause=20",
         '  echo "$1" > "$folder/ended"',
         *([f"  {quoted(otherwise)}"] if otherwise else []),
         '  [ -z "${sender-}" ] || kill "$sender"',
         "  send_log",
         '  if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',
-        f"    {quoted(give_back)}",
+        '    tried 3 send_end "$1"',
+        f"    until {quoted(give_back)}; do",
+        '      echo "the machines are not given back yet; the next try is in $pause s"',
+        "      send_log",
+        '      sleep "$pause"',
+        f"      pause={RETURN}",
+        "    done",
         "  fi",
         "  exit 0",
         "}",
-        "again() {  # until it succeeds, but not for ever",
-        "  local try",
-        f"  for try in {{1..{TRIES}}}; do",
-        '    "$@" && return',
-        f'    [ "$try" = {TRIES} ] || sleep 20',
-        "  done",
-        f'  echo "gave up after {TRIES} tries: $*"',
-        "  finish 1",
+        "again() {",
+        f'  tried {TRIES} "$@" || finish 1',
         "}",
+        '[ ! -s "$folder/ended" ] || finish "$(cat "$folder/ended")"',
         *INSTALL,
         *([] if request.direct else [*_mounted(request), *INSTALL_GCSFUSE]),
         "again installed",
@@ -133,5 +150,10 @@ def _mounted(request: Request) -> list[str]:
     ]
 
 
-def _logs(request: Request, name: str) -> str:
-    return quoted([f"{request.out.rstrip('/')}/logs/{name}-"]) + '"${slice:-0}-${worker:-0}.txt"'
+def logs(request: Request) -> str:
+    """The folder of the logs, and of the exit code of each part that has ended, PART.ended."""
+    return f"{request.out.rstrip('/')}/logs"
+
+
+def _log(request: Request, name: str) -> str:
+    return quoted([f"{logs(request)}/{name}-"]) + '"${slice:-0}-${worker:-0}.txt"'

@@ -65,16 +65,14 @@ def notes(request: Request) -> tuple[str, ...]:
 
 
 def files(request: Request) -> dict[str, str]:
-    """One startup script per part; and the script that makes parts again where it is wanted."""
+    """One startup script per part, and the script that makes the resources."""
     chosen = options(Options, request, "tpu-vm")
     parts = {request.part_name(part): part for part in request.parts}
-    found = {
-        f"{name}.sh": startup.script(request, part, [*_delete(name, chosen), "--async"]) for name, part in parts.items()
+    machines = {name: _machines(request, name, chosen) for name in parts}
+    return {
+        **{f"{name}.sh": startup.script(request, part, _delete(name, chosen)) for name, part in parts.items()},
+        relaunch.SCRIPT: relaunch.script(machines, TAKEN, chosen.relaunches, startup.logs(request)),
     }
-    if chosen.relaunches:
-        machines = {name: _machines(request, name, chosen) for name in parts}
-        found[relaunch.SCRIPT] = relaunch.script(machines, TAKEN, chosen.relaunches)
-    return found
 
 
 def slice_type(request: Request) -> str:
@@ -92,23 +90,19 @@ def _delete(name: str, chosen: Options) -> list[str]:
 
 
 def commands(request: Request, folder: Path) -> list[list[str]]:
-    chosen = options(Options, request, "tpu-vm")
-    if chosen.relaunches:
-        return [["bash", str(folder / relaunch.SCRIPT)]]
-    names = map(request.part_name, request.parts)
-    return [_create(request, name, chosen, f"startup-script={folder / name}.sh") for name in names]
+    return [["bash", str(folder / relaunch.SCRIPT)]]
 
 
 def _machines(request: Request, name: str, chosen: Options) -> relaunch.Machines:
     state = ["gcloud", "compute", "tpus", "queued-resources", "describe", name, *_where(chosen)]
     return relaunch.Machines(
-        create=quoted(_create(request, name, chosen, Shell(f'"startup-script=$folder/{name}.sh"'))),
+        create=quoted(_create(request, name, chosen)),
         state=quoted([*state, "--format=value(state.state)"]),
         delete=quoted(_delete(name, chosen)),
     )
 
 
-def _create(request: Request, name: str, chosen: Options, script: str) -> list[str]:
+def _create(request: Request, name: str, chosen: Options) -> list[str]:
     accelerator = request.accelerator
     if len(accelerator.topology) == 3:
         shape = [f"--type={TYPES[accelerator.chip.name]}", f"--topology={accelerator.shape}"]
@@ -130,7 +124,7 @@ def _create(request: Request, name: str, chosen: Options, script: str) -> list[s
     return [
         *("gcloud", "compute", "tpus", "queued-resources", "create", name, *shape),
         *(f"--{flag}={value}" for flag, value in flags.items() if value),
-        type(script)(f"--metadata-from-file={script}"),
+        Shell(f'--metadata-from-file="startup-script=$folder/{name}.sh"'),
         *(f"--{switch}" for switch, on in switches.items() if on),
     ]
 

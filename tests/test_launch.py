@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -214,7 +215,7 @@ def test_no_two_parts_write_to_one_folder_of_a_bucket():
     for write in (gke.files, tpu_vm.files, skypilot.files):
         wish = request("v5e:1x1", image=IMAGE, tasks=12, options=ZONE if write is tpu_vm.files else ())
         outs = [re.findall(r"--out=(\S+)", text) for text in write(wish).values()]
-        assert outs == [[f"/gs/my-bucket/kaplan/{i:02}-of-12"] for i in range(1, 13)]
+        assert [found for found in outs if found] == [[f"/gs/my-bucket/kaplan/{i:02}-of-12"] for i in range(1, 13)]
 
 
 def expanded(word: str, env: dict[str, str]) -> str:
@@ -330,7 +331,9 @@ def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(
     assert ["storage", "rsync", "--recursive", data, f"{tmp_path}/var/cache"] in gcloud
     [last] = [words for words in gcloud if words[:4] == ["compute", *deleted]]
     assert {name, "--zone=us-central2-b", "--quiet"} <= set(last)
-    assert ["storage", "cp", f"{tmp_path}/var/log.txt", f"{out.rstrip('/')}/logs/{name}-0-0.txt"] in gcloud
+    logs = f"{out.rstrip('/')}/logs/{name}"
+    assert ["storage", "cp", f"{tmp_path}/var/log.txt", f"{logs}-0-0.txt"] in gcloud
+    assert ["storage", "cp", "-", f"{logs}.ended"] in gcloud
 
 
 @FEW
@@ -398,21 +401,38 @@ def test_a_pod_asks_for_what_it_is_told_to_and_shows_the_metrics_of_its_tpus(job
     assert cpu["resources"] == {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
 
 
-def test_an_image_that_is_not_there_does_not_bill_a_tpu_vm_for_ever(stubs, tmp_path):
-    """Docker fails each time; the log goes to the bucket and the first worker deletes the resource."""
-    own = tmp_path / "bin"
-    own.mkdir()
-    (own / "docker").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/tried\nexit 1\n')
-    (own / "sleep").write_text("#!/bin/bash\n")
-    for file in own.iterdir():
-        file.chmod(0o755)
-    wish = request("v5e:2x4", image=IMAGE, options=ZONE)
-    script = tpu_vm.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
-    calls = ran(script, stubs, tmp_path, PATH=f"{own}:{stubs}:{os.environ['PATH']}")
-    assert (tmp_path / "tried").read_text().splitlines() == [f"pull {IMAGE}"] * startup.TRIES
-    assert f"gave up after {startup.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
-    assert (tmp_path / "var" / "ended").read_text() == "1\n"
-    assert any(call[1:6] == ["compute", "tpus", "queued-resources", "delete", "study"] for call in calls)
+@pytest.mark.parametrize(("service", "accelerator"), [(tpu_vm, "v5e:2x4"), (mig, "v6e:2x4")], ids=["tpu-vm", "mig"])
+def test_an_image_that_is_not_there_does_not_bill_a_slice_for_ever(service, accelerator, stubs, tmp_path):
+    """Docker fails each time, and so does the deletion at first: the end is told and the machines are given back."""
+    own, did = tmp_path / "bin", tmp_path / "did"
+    client(own, "docker", f'[ "$1" = pull ] && echo "docker $*" >> {did}; exit 1')
+    client(own, "sleep", f'echo "sleep $1" >> {did}')
+    client(
+        own,
+        "gcloud",
+        f"""case "$*" in
+  *" cp - "*) echo "ended $(cat)" >> {did} ;;
+  "storage cp "*) echo log >> {did} ;;
+  *" delete study "*) echo delete >> {did}; [ "$(grep -c delete {did})" -gt 3 ] ;;
+esac""",
+    )
+    script = service.files(request(accelerator, image=IMAGE, options=ZONE))["study.sh"]
+    script = script.replace("/var/lib/scaling", str(tmp_path / "var"))
+    path = f"{own}:{stubs}:{os.environ['PATH']}"
+    ran(script, stubs, tmp_path, PATH=path)
+    pulls = "\nsleep 20\n".join([f"docker pull {IMAGE}"] * startup.TRIES).splitlines()
+    given_back = ["delete", *("log", "sleep 20", "delete"), *("log", "sleep 600", "delete") * 2]
+    assert did.read_text().splitlines() == [*pulls, "log", "ended 1", *given_back]
+    log = (tmp_path / "var" / "log.txt").read_text()
+    assert f"gave up after {startup.TRIES} tries: docker pull {IMAGE}" in log
+    assert log.count("the machines are not given back yet") == 3
+    did.unlink()
+    ran(script, stubs, tmp_path, PATH=path)  # as at another boot
+    assert did.read_text().splitlines() == ["log", "ended 1", *given_back]
+    did.unlink()
+    client(own, "curl", "echo 1")
+    ran(script, stubs, tmp_path, PATH=path)  # as on another worker
+    assert did.read_text().splitlines() == ["log"]
 
 
 def test_a_machine_without_gcloud_cannot_delete_its_group_and_turns_itself_off(tmp_path):
@@ -421,13 +441,13 @@ def test_a_machine_without_gcloud_cannot_delete_its_group_and_turns_itself_off(t
         own.mkdir(exist_ok=True)
         (own / tool).symlink_to(shutil.which(tool) or "/")
     client(own, "curl", "exit 22")
-    client(own, "sleep", "exit 0")
+    client(own, "sleep", f'[ "$1" != {startup.RETURN} ] || kill "$PPID"')  # as the system does when it is turned off
     client(own, "snap", f"echo tried >> {tmp_path}/tried; exit 1")
     client(own, "shutdown", f'echo "$@" >> {tmp_path}/off')
     wish = request("v6e:1x1", image=IMAGE, options=ZONE)
     script = mig.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
     done = subprocess.run([str(own / "bash"), "-c", script], env={"PATH": str(own)}, timeout=60)
-    assert done.returncode == 0
+    assert done.returncode == -signal.SIGTERM
     assert (tmp_path / "off").read_text() == "--poweroff +10\n"
     assert (tmp_path / "tried").read_text().splitlines() == ["tried"] * startup.TRIES
     assert (tmp_path / "var" / "ended").read_text() == "1\n"
@@ -456,6 +476,7 @@ SCRIPTS = {
     "local, parts on the CPU": lambda: local.files(request("cpu", "/tmp/mine", tasks=4))["run.sh"],
     "local, processes": lambda: local.files(request("cpu:2", "/tmp/mine"))["run.sh"],
     "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2, data=BUCKET))["study.sh"],
+    "tpu-vm, relaunched": lambda: tpu_vm.files(request("v5e:1x1", image=IMAGE, options=(*ZONE, AGAIN)))["launch.sh"],
     "mig": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=ZONE, tasks=2))["launch.sh"],
     "relaunched": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=(*ZONE, AGAIN), tasks=2))["launch.sh"],
     "skypilot": lambda: (
@@ -543,18 +564,21 @@ def flags(words: list[str]) -> list[str]:
     ],
     ids=lambda wish: wish.accelerator.name,
 )
-def test_gcloud_is_given_flags_that_it_has(wish):
+def test_gcloud_is_given_flags_that_it_has(wish, tmp_path):
     tpu_vm.check(wish)
-    made = tpu_vm.commands(wish, Path("/files"))
+    cloud = Cloud(tmp_path)
+    assert cloud.run(tpu_vm.files(wish)[relaunch.SCRIPT])[0] == 0
+    made = [words for words in cloud.calls() if words[0] == "compute"]
     assert len(made) == wish.tasks
     for words in made:
-        assert words[:5] == ["gcloud", "compute", "tpus", "queued-resources", "create"]
+        assert words[:4] == ["compute", "tpus", "queued-resources", "create"]
+        assert f"--metadata-from-file=startup-script={tmp_path}/{words[4]}.sh" in words
         given = flags(words)
         assert set(given) <= FLAGS["compute tpus queued-resources create"]
         assert len(given) == len(set(given))
         assert ("accelerator-type" in given) != ({"type", "topology"} <= set(given))
         assert ("node-id" in given) != ({"node-count", "node-prefix"} <= set(given))
-    deleting = next(line for line in tpu_vm.files(wish).popitem()[1].splitlines() if "queued-resources delete" in line)
+    [deleting] = re.findall("gcloud .* delete .*(?=;)", tpu_vm.files(wish)[f"{wish.part_name(1)}.sh"])
     assert set(flags(deleting.split())) <= FLAGS["compute tpus queued-resources delete"]
 
 
@@ -562,11 +586,16 @@ MIG = [
     request("tpu7x:2x2x2", image=IMAGE, options=(*ZONE, AGAIN), spot=True, tasks=2),
     request("v6e:2x4", image=IMAGE, options=(*ZONE, ("project", "mine"), ("subnetwork", "net"), ("disk", "300"))),
     request("v5p:4x4x4", image=IMAGE, options=(*ZONE, ("reservation", "ours"), ("service_account", "a@b.c"))),
+    request("v6e:1x1", image=IMAGE, options=(*ZONE, ("reservation", "ours"), ("reservation_bound", "true"))),
 ]
 
 
 class Cloud:
-    """A gcloud that notes its words and says of each part what its turn is; sleep passes at once."""
+    """A gcloud that notes its words and says of each part what its turn is; sleep passes at once.
+
+    A turn is a state; after "=" comes the exit code that the part leaves in the bucket first, and with a "!" the bucket
+    does not answer when it is asked next.
+    """
 
     def __init__(self, folder: Path, states: dict[str, list[str]] | None = None):
         self.folder, self.bin = folder, folder / "bin"
@@ -579,11 +608,21 @@ class Cloud:
             f"""printf '%s\\0' "$@" >> {folder}/calls; echo >> {folder}/calls
 case " $* " in
   *" config get-value "*) echo lab ;;
+  *" storage cat "* | *" storage rm "*)
+    [ -e {folder}/away ] && {{ rm {folder}/away; echo "ERROR: HTTPError 503" >&2; exit 1; }}
+    end={folder}/$(basename "$3")
+    [ -e "$end" ] || {{ echo "ERROR: The following URLs matched no objects or files: $3" >&2; exit 1; }}
+    [ "$2" = rm ] && {{ echo "Removing $3" >&2; rm "$end"; exit 0; }}
+    cat "$end" ;;
   *" describe scaling-"*) exit 1 ;;
   *" describe "* | *" list-instances "*)
     for word; do [ -e "{folder}/$word" ] && part=$word; done
     state=$(head -n 1 "{folder}/$part")
     sed -i 1d "{folder}/$part"
+    [[ $state = *!* ]] && touch {folder}/away
+    [[ $state = *=* ]] && echo "${{state#*=}}" > "{folder}/$part.ended"
+    state=${{state%%[=!]*}}
+    [ -n "$state" ] || {{ echo "Listed 0 items." >&2; exit 0; }}
     [ "$state" = none ] && {{ echo "ERROR: NOT_FOUND: $part was not found" >&2; exit 1; }}
     [ "$state" = silence ] && {{ echo "ERROR: no network" >&2; exit 1; }}
     printf '%b\\n' "$state" ;;
@@ -610,7 +649,7 @@ exit 0""",
 @pytest.mark.parametrize("wish", MIG, ids=lambda wish: wish.accelerator.name)
 def test_gcloud_makes_a_group_of_as_many_machines_as_a_slice_has_hosts(wish, tmp_path):
     mig.check(wish)
-    cloud = Cloud(tmp_path, {wish.part_name(part): ["none"] for part in wish.parts})
+    cloud = Cloud(tmp_path, {wish.part_name(part): ["none=0"] for part in wish.parts})
     assert cloud.run(mig.files(wish)[relaunch.SCRIPT])[0] == 0
     made: dict[str, list[list[str]]] = {}
     for words in cloud.calls():
@@ -623,11 +662,27 @@ def test_gcloud_makes_a_group_of_as_many_machines_as_a_slice_has_hosts(wish, tmp
     group = made["compute instance-groups managed create"]
     assert len(group) == len(made["compute instance-templates create"]) == wish.tasks
     assert f"--size={wish.hosts}" in group[0]
+    reserved = ("reservation", "ours") in wish.options
     assert any(word.startswith("--workload-policy=projects/") for word in group[0]) == (wish.hosts > 1)
-    for words in made["compute instance-templates create"]:
-        [script] = [word.rpartition("=")[2] for word in words if word.startswith("--metadata-from-file=")]
-        assert Path(script) == tmp_path / f"{words[3]}.sh"
-        assert f"{words[3]}.sh" in mig.files(wish)
+    bound = {"--provisioning-model=RESERVATION_BOUND", "--instance-termination-action=DELETE"}
+    for template, group in zip(
+        made["compute instance-templates create"], made["compute instance-groups managed create"], strict=True
+    ):
+        [script] = [word.rpartition("=")[2] for word in template if word.startswith("--metadata-from-file=")]
+        assert Path(script) == tmp_path / f"{group[4]}.sh"
+        assert f"{group[4]}.sh" in mig.files(wish)
+        assert f"--template={template[3]}" in group
+        assert ({"--reservation=ours", "--reservation-affinity=specific"} <= set(template)) == reserved
+        assert bound <= set(template) if ("reservation_bound", "true") in wish.options else not bound & set(template)
+    named = {words[3] for command in made if "instance-templates" in command for words in made[command]}
+    assert named == {f"scaling-{wish.part_name(part)}" for part in wish.parts}
+
+
+def test_templates_which_the_whole_project_shares_have_names_that_compute_engine_takes():
+    wish = request("v6e:1x1", image=IMAGE, options=ZONE, name="x" * 40, tasks=1000)
+    names = re.findall(r"instance-templates create (\S+)", mig.files(wish)[relaunch.SCRIPT])
+    assert len(set(names)) == 1000
+    assert all(re.fullmatch(r"scaling-[-a-z0-9]{0,54}[a-z0-9]", name) for name in names)
 
 
 @pytest.mark.parametrize("service", [tpu_vm, mig], ids=["tpu-vm", "mig"])
@@ -635,17 +690,66 @@ def test_what_was_preempted_is_made_again_and_not_for_ever(service, tmp_path):
     accelerator, taken = ("v5p:2x2x2", "SUSPENDED") if service is tpu_vm else ("v6e:4x4", "RUNNING\\nTERMINATED")
     wish = request(accelerator, image=IMAGE, options=(*ZONE, AGAIN), spot=True, tasks=2)
     service.check(wish)
-    turns = {"study-1": ["ACTIVE", taken, "silence", "ACTIVE", "none"], "study-2": [taken, taken, "ACTIVE", taken]}
+    turns = {"study-1": ["ACTIVE", taken, "silence", "ACTIVE", "none=0"], "study-2": [taken, taken, "ACTIVE", taken]}
     cloud = Cloud(tmp_path, turns)
+    for name in turns:
+        (tmp_path / f"{name}.ended").write_text("0\n")  # of an earlier launch
     code, said = cloud.run(service.files(wish)[relaunch.SCRIPT])
     assert code == 1
     assert "study-1 was taken away, and is made again: 1 of 2" in said
-    assert "study-1 has ended" in said
+    assert "study-1 has ended with exit code 0" in said
     assert "study-2 was taken away, and made again 2 times before" in said
     noun = "queued-resources" if service is tpu_vm else "managed"
     for verb, first, second in (("create", 2, 3), ("delete", 1, 3)):
         found = [words for words in cloud.calls() if verb in words and noun in words]
         assert [sum(name in words for words in found) for name in ("study-1", "study-2")] == [first, second]
+
+
+@pytest.mark.parametrize("service", [tpu_vm, mig], ids=["tpu-vm", "mig"])
+def test_a_part_that_has_ended_is_not_made_again_and_its_exit_code_is_told(service, tmp_path):
+    accelerator, off = (
+        ("v5p:2x2x2", "FAILED") if service is tpu_vm else ("v6e:4x4", "RUNNING\\tNONE\\nTERMINATED\\tNONE")
+    )
+    cases = {
+        "by itself": (["ACTIVE", "none=0"], "has ended with exit code 0", 0),
+        "and is giving its machines back": ([f"{off}=3", "none"], "has ended with exit code 3", 0),
+        "and may not give them back": ([f"{off}=2", off], "has ended with exit code 2", 1),
+        "while the bucket was away": ([f"{off}!", f"{off}!", f"{off}=1", "none"], "has ended with exit code 1", 0),
+        "by somebody's hand": (["ACTIVE", "none!", "none"], "is gone without a word of how it ended", 0),
+    }
+    wish = request(accelerator, image=IMAGE, options=(*ZONE, AGAIN), tasks=len(cases))
+    turns = {wish.part_name(part): turns for part, (turns, _, _) in zip(wish.parts, cases.values(), strict=True)}
+    cloud = Cloud(tmp_path, turns)
+    code, said = cloud.run(service.files(wish)[relaunch.SCRIPT])
+    assert code == 1
+    assert "made again" not in said
+    assert said.count("the bucket does not say whether it has ended: ERROR: HTTPError 503") == 3
+    noun = "queued-resources" if service is tpu_vm else "managed"
+    for part, (_, told, deleted) in zip(wish.parts, cases.values(), strict=True):
+        assert f"{wish.part_name(part)} {told}" in said
+        calls = [words for words in cloud.calls() if wish.part_name(part) in words and noun in words]
+        assert [sum(verb in words for words in calls) for verb in ("create", "delete")] == [1, deleted]
+    [alone] = [request(accelerator, image=IMAGE, options=(*ZONE, AGAIN))]
+    assert Cloud(tmp_path / "well", {"study": ["none=0"]}).run(service.files(alone)[relaunch.SCRIPT])[0] == 0
+
+
+def test_a_group_whose_machines_were_deleted_is_made_again_and_one_whose_machines_come_is_waited_for(tmp_path):
+    wish = request(
+        "v6e:1x1", image=IMAGE, options=(*ZONE, AGAIN, ("reservation", "ours"), ("reservation_bound", "true"))
+    )
+    cloud = Cloud(tmp_path, {"study": ["\\tCREATING", "RUNNING\\tNONE", "", "\\tCREATING", "none=0"]})
+    code, said = cloud.run(mig.files(wish)[relaunch.SCRIPT])
+    assert code == 0
+    assert said.count("study was taken away, and is made again") == 1
+    assert sum("managed" in words and "create" in words for words in cloud.calls()) == 2
+
+
+def test_nothing_is_begun_that_an_old_end_could_be_taken_for_the_end_of(tmp_path):
+    wish = request("v6e:1x1", image=IMAGE, options=(*ZONE, AGAIN))
+    cloud = Cloud(tmp_path)
+    (tmp_path / "away").touch()
+    assert cloud.run(mig.files(wish)[relaunch.SCRIPT]) == (1, "ERROR: HTTPError 503\n")
+    assert not any("create" in words for words in cloud.calls())
 
 
 @pytest.mark.slow
@@ -725,6 +829,10 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: mig.check(request("v6e:2x4", image=IMAGE)), "no zone"),
         (lambda: mig.check(request("v6e:2x4", image=IMAGE, options=(*ZONE, ("disk", "5")))), "50 GB or more"),
         (lambda: mig.check(request("v6e:2x4", image=IMAGE, options=(*ZONE, ("relaunches", "-1")))), "0 to 1000"),
+        (
+            lambda: mig.check(request("v6e:2x4", image=IMAGE, options=(*ZONE, ("reservation_bound", "true")))),
+            "add reservation=NAME",
+        ),
         (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "is 4 hosts"),
         (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "one host such as v6e:2x4"),
         (lambda: skypilot.check(request("h100-16", image=IMAGE)), "one host such as h100:8"),
@@ -880,6 +988,51 @@ def test_the_node_pool_that_a_slice_needs_is_said():
     )
     [said] = gke.notes(request("v5e:4x4", tasks=3, image=IMAGE))
     assert said.endswith("4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4; 3 such pools have all run at once")
+
+
+MANUAL = (ROOT / "docs" / "launch" / "gke.md").read_text(encoding="utf-8")
+
+
+def test_the_queue_of_the_manual_admits_what_the_manual_launches():
+    [text] = re.findall("```yaml\n(.*?)```", MANUAL, re.DOTALL)
+    found = {kind: {} for kind in ("ResourceFlavor", "ClusterQueue", "LocalQueue")}
+    for each in yaml.load_all(text, LOADER):
+        assert each["apiVersion"] == "kueue.x-k8s.io/v1beta2"
+        found[each["kind"]][each["metadata"]["name"]] = each
+    launched = [line for line in MANUAL.splitlines() if line.startswith("    scaling launch") and "queue=" in line]
+    assert launched
+    for line in launched:
+        words = dict(itertools.pairwise(shlex.split(line)))
+        [name] = re.findall(r"queue=(\S+)", line)
+        tasks = int(words["--tasks"])
+        wish = request(
+            words["--accelerator"], image=IMAGE, tasks=tasks, spot="--spot" in line, options=(("queue", name),)
+        )
+        job_set = gke.job_set(wish, 1)
+        local_queue = found["LocalQueue"][job_set["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]]
+        assert local_queue["metadata"]["namespace"] == job_set["metadata"]["namespace"]
+        [group] = found["ClusterQueue"][local_queue["spec"]["clusterQueue"]]["spec"]["resourceGroups"]
+        pod = template(wish)["spec"]
+        [box] = pod["containers"]
+        asked = box["resources"]["limits"] | box["resources"].get("requests", {})
+        assert set(asked) <= set(group["coveredResources"])
+        flavors = {
+            flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]}
+            for flavor in group["flavors"]
+            if found["ResourceFlavor"][flavor["name"]]["spec"]["nodeLabels"].items() <= pod["nodeSelector"].items()
+        }
+        [quota] = flavors.values()
+        assert list(quota) == group["coveredResources"]
+        assert all(tasks * wish.hosts * int(number) <= quota[key] for key, number in asked.items())
+
+
+def test_the_node_pools_of_the_manual_lie_in_one_zone_of_their_cluster():
+    pools = [line for line in MANUAL.splitlines() if "node-pools create" in line]
+    assert len(pools) == 3
+    for line in pools:
+        [region], zones = re.findall(r"--location=(\S+)", line), re.findall(r"--node-locations=(\S+)", line)
+        assert len(zones) == 1
+        assert re.fullmatch(f"{region}-[a-z]", zones[0])
 
 
 def test_more_parts_than_runs_are_refused():
