@@ -35,7 +35,8 @@ class HeldOutPrediction:
     """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
 
     `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's uncertainty, the scatter
-    of runs around it and the law's own error beyond its runs; `law_low` and `law_high` the law alone.
+    of runs around it and the law's own error beyond its runs; `law_low` and `law_high` the law alone. They are 0 and
+    infinity where the fit to the others is too doubtful to bound anything.
     """
 
     rule: str
@@ -62,6 +63,11 @@ class HeldOutPrediction:
         return float(self.off.mean())
 
     @property
+    def bounded(self) -> bool:
+        """Whether there are intervals at all."""
+        return bool(np.all(np.isfinite(self.high)))
+
+    @property
     def inside(self) -> int:
         """How many of the losses lie inside their intervals of one run."""
         return int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
@@ -74,10 +80,17 @@ class HeldOutPrediction:
     @property
     def fails(self) -> bool:
         """Whether most of them do not."""
-        return 2 * self.inside < len(self.off)
+        return self.bounded and 2 * self.inside < len(self.off)
 
     def sentence(self) -> str:
         n, inside = len(self.off), self.inside
+        if not self.bounded:
+            losses = "loss" if n == 1 else f"{n} losses"
+            return (
+                f"Fitted without {self.rule}, it predicts the {losses} there with an error of "
+                f"{digits.percent(self.rms)} rms; that fit is doubtful, and no interval is given: other constants that "
+                "suit the smaller runs part ways there."
+            )
         if n == 1:
             run, law = ("inside" if n_inside else "outside" for n_inside in (inside, self.inside_law))
             return (

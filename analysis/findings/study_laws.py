@@ -58,8 +58,9 @@ def _predict_largest(
     except InputError:
         return None
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
-    columns = [held[name] for name in law.inputs]
-    said, alone = smaller.band(*columns, run=True), smaller.band(*columns)
+    columns = {name: held[name] for name in law.inputs}
+    bounded = smaller.bounded(**columns)
+    said, alone = (smaller.predict(run=run, **columns).where(bounded) for run in (True, False))
     size = digits.short(float(held[hold][0]))
     what = f"size among its rows (N = {size})" if hold == "params" else f"data set among its rows ({size} tokens)"
     bounds = (np.asarray(part, float) for part in (*said, alone.low, alone.high))

@@ -26,6 +26,9 @@ from scaling.errors import InputError
 
 Interval = tuple[float, float]
 FURTHER = 4  # times the largest runs: where the law's own error is told
+SLACK = 1.005  # a value typed to three digits, half a unit off, is still the largest one
+PART_WAYS = "no interval is given: other constants that suit the runs part ways beyond them"
+LEAVES_LIMITS = "no interval is given: the law leaves what the target lies between"
 
 
 class Status(StrEnum):
@@ -60,10 +63,17 @@ class Prediction(NamedTuple):
     low: Any
     high: Any
 
+    def where(self, bounded: ArrayLike) -> "Prediction":
+        """The same with ends of 0 and infinity where nothing is bounded."""
+        return Prediction(self.value, np.where(bounded, self.low, 0.0)[()], np.where(bounded, self.high, math.inf)[()])
+
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """How well the law predicted runs that it had not seen, and whether its intervals of one run held them."""
+    """How well the law predicted runs that it had not seen, and whether its intervals of one run held them.
+
+    The ends are 0 and infinity where no interval is given; `why` tells the reason.
+    """
 
     rule: str
     rows: tuple[str, ...]
@@ -73,6 +83,7 @@ class HeldOut:
     high: tuple[float, ...]
     law_low: tuple[float, ...]  # of that of the law
     law_high: tuple[float, ...]
+    why: str = ""
 
     @property
     def errors(self) -> Array:
@@ -81,14 +92,19 @@ class HeldOut:
             return np.array(self.measured) / np.array(self.predicted) - 1
 
     @property
+    def bounded(self) -> NDArray[np.bool_]:
+        """Which have an interval at all; none of the others is inside."""
+        return np.isfinite(self.high)
+
+    @property
     def inside(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
-        return (np.array(self.low) <= measured) & (measured <= np.array(self.high))
+        return self.bounded & (np.array(self.low) <= measured) & (measured <= np.array(self.high))
 
     @property
     def inside_law(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
-        return (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
+        return self.bounded & (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
 
     @property
     def mean(self) -> float:
@@ -107,6 +123,7 @@ class HeldOut:
             "mean": self.mean,
             "rms": self.rms,
             "worst": self.worst,
+            "bounded": int(self.bounded.sum()),
             "inside": int(self.inside.sum()),
             "inside_law": int(self.inside_law.sum()),
         }
@@ -114,8 +131,9 @@ class HeldOut:
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         names = ("rows", "measured", "predicted", "low", "high", "law_low", "law_high")
-        lists = {name: tuple(d[name]) for name in names}
-        return cls(rule=d["rule"], **lists)
+        none = {"low": 0.0, "law_low": 0.0, "high": math.inf, "law_high": math.inf}  # JSON has null for infinity
+        lists = {name: tuple(none.get(name) if x is None else x for x in d[name]) for name in names}
+        return cls(rule=d["rule"], why=d.get("why", ""), **lists)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,6 +334,20 @@ class Fit(Generic[L]):
         half = t_quantile(self.level, np.array(self.degrees)) * error
         own = (value, value - half, value + half)
         return [np.clip(np.where(value > 0, part, other), *limits) for part, other in zip(parts, own, strict=True)]
+
+    def bounded(self, **columns: ArrayLike) -> NDArray[np.bool_]:
+        """Where an interval is given: within the target's limits, and of a doubtful fit within its runs alone.
+
+        Several sets of constants suit the runs of a doubtful fit and part ways beyond them.
+        """
+        x = np.broadcast_arrays(*(np.asarray(columns[name], np.float64) for name in self.law.inputs))
+        ends = [self.ranges.get(name, (0.0, math.inf)) for name in self.law.inputs]
+        within = [(low <= c * SLACK) & (c <= high * SLACK) for c, (low, high) in zip(x, ends, strict=True)]
+        bounded = self.sound | np.all(within, 0)
+        if self.limits is not None:
+            value = solver.predict(type(self.law), self.theta, tuple(c.ravel() for c in x), False).reshape(x[0].shape)
+            bounded &= (self.limits[0] <= value) & (value <= self.limits[1])
+        return bounded
 
     def beyond_limits(self, **columns: float) -> str:
         """That the law leaves its target's limits at these inputs, in words; empty where it does not."""
@@ -591,16 +623,19 @@ def _told(h: HeldOut, level: float) -> list[str]:
         apart = np.array(h.measured) - np.array(h.predicted)
         worst = np.abs(apart).max()
         off = f"measured - law is {np.sqrt(np.mean(apart**2)):.3g} rms, {apart.mean():+.3g} mean, {worst:.3g} at worst"
-    lines = [
-        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run, "
-        f"{h.inside_law.sum()} inside that of the law; {off}"
-    ]
+    n, said = h.bounded.sum(), ""
+    if n:
+        said = (
+            f"{h.inside.sum()} of {n} inside {percent(level)} of one run, {h.inside_law.sum()} inside that of the law; "
+        )
+    if n < len(h.rows):
+        said += f"{f'of the other {len(h.rows) - n} ' if n else ''}{h.why}; "
+    lines = [f"held out ({h.rule}): {said}{off}"]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:
-        lines.append(
-            f"  {row}: {measured:.4g}, predicted {predicted:.4g} ({low:.4g} to {high:.4g})"
-            + ("" if inside else ", outside")
-        )
+        ends = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else "no interval"
+        outside = "" if inside or not math.isfinite(high) else ", outside"
+        lines.append(f"  {row}: {measured:.4g}, predicted {predicted:.4g} ({ends}){outside}")
     return [*lines, *([f"  and {len(h.rows) - LISTED} more"] if len(h.rows) > LISTED else [])]
 
 
