@@ -140,6 +140,7 @@ def fit(
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
         notes += doubts.check_loss(problem, best, free)
+        notes += doubts.check_explained(problem, best, rows.target, free)
         if kind != intervals.NONE:
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
@@ -180,7 +181,7 @@ def fit(
         limits=limits,
     )
     held_out = _held_out(made, rows)
-    absurd = doubts.check_held_out(held_out, estimate, rows, limits, residuals)
+    absurd = doubts.check_held_out(held_out, estimate, rows, limits, residuals, objective.log)
     return dataclasses.replace(made, held_out=held_out, notes=(*made.notes, *absurd))
 
 
