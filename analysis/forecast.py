@@ -51,6 +51,7 @@ class Forecast:
         parts = self.fit.get("average")
         fit = parts[0]["fit"] if parts else self.fit
         n, clusters = fit.get("n_runs", "?"), fit.get("n_clusters", 0)
+        n = f"{n} of {fit['n_given']}" if "n_given" in fit else n
         rows = f"{n} rows in {clusters} clusters" if clusters else f"{n} runs"
         return f"{self.law}, {rows}, {fit.get('status', 'status unknown')}"
 

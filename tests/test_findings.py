@@ -325,7 +325,7 @@ def test_rows_of_a_run_are_not_called_runs_and_another_name_of_the_rate_is_seen(
     pairs = [f"r{i // 2}" for i in range(len(rows))]
     found = findings.find(Table.from_columns({**columns, "run": pairs, "lr": [1e-3] * len(rows)}), draws=0)
     assert found.overview().startswith(f"{len(rows)} rows of {len(set(pairs))} runs; ")
-    assert f"from {len(rows)} rows of {len(set(pairs))} runs; " in found.law(laws.Chinchilla).sentence()
+    assert f"from {len(rows)} of {len(rows)} rows ({len(set(pairs))} runs); " in found.law(laws.Chinchilla).sentence()
     assert any("lr is it by its name: say --columns learning_rate=lr" in one for one in found.warnings)
 
 
@@ -398,6 +398,8 @@ def test_a_study_without_a_finished_run_says_so():
         (0.35432, 0.3448, 0.3633, ("0.354", "0.345 to 0.363")),
         (0.35432, 0.353, 0.3561, ("0.3543", "0.3530 to 0.3561")),
         (61.72, 58.1, 65.6, ("62", "58 to 66")),
+        (0.34, 0.339999965, 0.340000024, ("0.34000000", "0.33999997 to 0.34000002")),
+        (3.4e-5, 3.39999965e-5, 3.40000024e-5, ("3.4000000×10⁻⁵", "3.3999997×10⁻⁵ to 3.4000002×10⁻⁵")),
         (1.234e13, 1.1e13, 1.4e13, ("1.23×10¹³", "1.10×10¹³ to 1.40×10¹³")),
         (2e10, 2e9, 2e11, ("2.0×10¹⁰", "2.0×10⁹ to 2.0×10¹¹")),
         (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.0×10⁻⁴")),

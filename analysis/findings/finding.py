@@ -151,11 +151,14 @@ class Finding:
 
     @property
     def rows(self) -> str:
-        """What the law was fitted to, counted: runs, rows of so many runs, or points of an envelope."""
-        n = self.fit.n_runs if self.fit else 0
-        if self.law is laws.KaplanC or self.table is None:
-            return f"{n} {'points of the envelope' if self.law is laws.KaplanC else 'runs'}"
-        return self.table.counted if len(self.table) == n else f"{n} runs"
+        """What the law was fitted to, and of how many that were given: runs, rows of so many runs, or points of an
+        envelope."""
+        n, given = (self.fit.n_runs, self.fit.n_given) if self.fit else (0, 0)
+        if self.law is laws.KaplanC:
+            return f"{n} points of the envelope of {given} rows"
+        if self.table is None or len(self.table) != n or self.table.n_runs == n:
+            return f"{n} of {given} runs"
+        return f"{n} of {given} rows ({self.table.n_runs} {digits.plural(self.table.n_runs, 'run', 'runs')})"
 
     def sentence(self) -> str:
         """The law in one sentence."""
@@ -185,8 +188,8 @@ class Finding:
             return ""
         return (
             f"It misses the runs by {digits.percent(self.fit.residuals.rms)} rms, more than their seeds scatter "
-            f"(F({test.degrees[0]}, {test.degrees[1]}) = {test.F:.3g}, p = {digits.plain(test.p, 2)}): the form, or "
-            "the shape or tuning of some sizes, is not right to within the noise."
+            f"(F({test.degrees[0]}, {test.degrees[1]}) = {digits.typed(test.F, 3)}, p = {digits.plain(test.p, 2)}): "
+            "the form, or the shape or tuning of some sizes, is not right to within the noise."
         )
 
     def to_dict(self) -> dict[str, Any]:
