@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis import forms
 from analysis.confidence import t_quantile
+from analysis.digits import typed
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
 from analysis.fit.rows import FitError
@@ -113,7 +114,7 @@ class Average:
         used, given = self.fits[0].n_runs, self.fits[0].n_given
         lines = [f"average of {forms_} on {used} of {given} rows, by what they gave the rows held out:"]
         for found, weight in zip(self.fits, self.weights, strict=True):
-            values = ", ".join(f"{name} {value:.4g}" for name, value in found.constants.items())
+            values = ", ".join(f"{name} {typed(value, 4)}" for name, value in found.constants.items())
             lines.append(f"  {weight:>5.1%} {found.law.name}: {values}; {found.status}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 

@@ -91,6 +91,7 @@ def test_a_falling_law_of_a_rising_accuracy_is_said_to_tell_nothing():
     notes = "\n".join(found.notes)
     assert "the law explains 0% of what one number for all rows leaves of accuracy" in notes
     assert "accuracy rises with params and tokens" in notes
+    assert "e+" not in found.summary()  # of constants that left the fit
     assert f"held out, the law misses by {found.held_out.rms:.0%} (rms)" in notes
 
 

@@ -120,7 +120,7 @@ class Finding:
     """One law: its constants from the runs that it is about, or the sentence why these runs do not identify it.
 
     `evidence` says why the law may be fitted to these rows; `table` holds them. `edge` says why those at the end of
-    the range may not be what the law is about.
+    the range may not be what the law is about. `drawn_from` counts the rows given of which an envelope was drawn.
     """
 
     law: type[Law]
@@ -130,6 +130,7 @@ class Finding:
     table: Table | None = None
     edge: str = ""
     held_out_prediction: HeldOutPrediction | None = None
+    drawn_from: int = 0
 
     @property
     def title(self) -> str:
@@ -155,7 +156,7 @@ class Finding:
         envelope."""
         n, given = (self.fit.n_runs, self.fit.n_given) if self.fit else (0, 0)
         if self.law is laws.KaplanC:
-            return f"{n} points of the envelope of {given} rows"
+            return f"{n} points of the envelope of {self.drawn_from} rows"
         if self.table is None or len(self.table) != n or self.table.n_runs == n:
             return f"{n} of {given} runs"
         return f"{n} of {given} rows ({self.table.n_runs} {digits.plural(self.table.n_runs, 'run', 'runs')})"

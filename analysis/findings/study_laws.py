@@ -228,7 +228,7 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     evidence = " ".join(filter(None, parts))
     found = fitted(law, envelope, draws, evidence=evidence, waived=law.about)
-    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table))
+    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table), drawn_from=table.given)
 
 
 def _short_of_tokens(envelope: Table, table: Table) -> str:

@@ -353,7 +353,8 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
         )
         if abs(none / with_ - 1) > 0.01:
             notes.append(
-                f"at {place} the forecast is {with_:.4g} with {c.name} free and {none:.4g} with {c.name} = 0, {verdict}"
+                f"at {place} the forecast is {digits.typed(with_, 4)} with {c.name} free and {digits.typed(none, 4)} "
+                f"with {c.name} = 0, {verdict}"
             )
     return notes
 
@@ -385,9 +386,9 @@ def check_pinned(
     value = 0.0 if solver.at_zero(law, released.theta)[k] else float(np.exp(released.theta[k]))
     verdict = "which these runs reject" if rejected else "which these runs allow"
     return [
-        f"{name} is pinned at {floor.value:.4g} ({floor.told}), {verdict}, and no interval doubts it: free it is "
-        f"{value:.4g}, and at {place} the forecast is {other:.4g} instead of "
-        f"{pinned:.4g}"
+        f"{name} is pinned at {digits.typed(floor.value, 4)} ({floor.told}), {verdict}, and no interval doubts it: "
+        f"free it is {digits.typed(value, 4)}, and at {place} the forecast is {digits.typed(other, 4)} instead of "
+        f"{digits.typed(pinned, 4)}"
     ]
 
 
@@ -416,7 +417,8 @@ def check_held_out(
     if math.isfinite(missed) and missed > ABSURD:
         verdict = "it does not hold there" if missed > ABSURDLY * fitted else "it says little of either"
         notes.append(
-            f"held out, the law misses by {missed:.0%} (rms), where it missed the rows fitted by {fitted:.2%}: {verdict}"
+            f"held out, the law misses by {missed:.0%} (rms), where it missed the rows fitted by {fitted:.2%}: "
+            f"{verdict}"
         )
     return notes
 

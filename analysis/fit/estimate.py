@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import t_quantile
+from analysis.digits import typed
 from analysis.fit import intervals, solver
 from analysis.fit.floor import Floor, names
 from analysis.fit.intervals import OverFloor
@@ -478,8 +479,8 @@ class Fit(Generic[L]):
     def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
         if "average" in d:
             raise InputError(
-                "an average of forms, which scaling predict takes and nothing else; "
-                "keep one form: scaling fit LAW TABLE --out FILE"
+                "an average of forms, which scaling predict takes; a best size, a gain or a floor follows from the "
+                "constants of one form: scaling fit LAW TABLE --out FILE"
             )
         law = cast(type[L], law or law_by_name(d["law"]))
         code, here = d.get("code", ""), extensions.hash_of(law)
@@ -601,7 +602,7 @@ class Fit(Generic[L]):
             lines += _told(self.held_out, self.level)
         if self.lack_of_fit:
             t = self.lack_of_fit
-            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
+            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {typed(t.p, 2)}")
         lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
         for reason, constants in self.without_rule.items():
             values = ", ".join(f"{name} {six_digits(value)}" for name, value in constants.items())
@@ -633,14 +634,14 @@ def _told(h: HeldOut, level: float) -> list[str]:
     lines = [f"held out ({h.rule}): {said}{off}"]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:
-        ends = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else "no interval"
+        ends = f"{typed(low, 4)} to {typed(high, 4)}" if math.isfinite(high) else "no interval"
         outside = "" if inside or not math.isfinite(high) else ", outside"
-        lines.append(f"  {row}: {measured:.4g}, predicted {predicted:.4g} ({ends}){outside}")
+        lines.append(f"  {row}: {typed(measured, 4)}, predicted {typed(predicted, 4)} ({ends}){outside}")
     return [*lines, *([f"  and {len(h.rows) - LISTED} more"] if len(h.rows) > LISTED else [])]
 
 
 def six_digits(value: float) -> str:
-    return f"{value:.6g}"
+    return typed(value)
 
 
 def percent(level: float) -> str:
@@ -649,7 +650,7 @@ def percent(level: float) -> str:
 
 
 def _size(value: float, log: bool) -> str:
-    return f"{value:.2%}" if log else f"{value:.4g}"
+    return f"{value:.2%}" if log else typed(value, 4)
 
 
 def _share(value: float, log: bool) -> str:
