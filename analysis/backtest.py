@@ -292,8 +292,9 @@ def _averaged(tried: Sequence[type[Law]], table: Table, options: Mapping[str, An
 
 def _unbounded(found: Fit | Average) -> str:
     """Why a fit bounds none of the runs beyond its own."""
-    doubtful = isinstance(found, Fit) and not found.sound
-    return f"{found.status}: {found.why}" if doubtful else LEAVES_LIMITS
+    if isinstance(found, Fit) and not found.sound:
+        return f"{found.status}: {found.why}"
+    return LEAVES_LIMITS
 
 
 def _step(found: Fit | Average, held: Table, fitted: int) -> Step:

@@ -1,6 +1,7 @@
 """What a study says: laws, noise, learning rates, ample data, forecasts, and what is left out."""
 
 import ast
+import dataclasses
 import json
 import math
 import re
@@ -301,6 +302,16 @@ def test_the_findings_are_plain_json(whole):
     assert said["laws"][0]["law"] == "chinchilla"
     assert said["laws"][0]["fit"]["alpha"] == whole.law(laws.Chinchilla).fit.law.alpha
     assert said["seed_noise"]["degrees"] == 6
+
+
+def test_of_the_largest_runs_a_doubtful_fit_gives_no_interval_and_none_is_counted(whole):
+    held = whole.law(laws.Chinchilla).held_out_prediction
+    none, endless = np.zeros(len(held.off)), np.full(len(held.off), math.inf)
+    held = dataclasses.replace(held, low=none, law_low=none, high=endless, law_high=endless)
+    assert not held.bounded
+    assert not held.fails
+    assert "no interval is given" in held.sentence()
+    assert "inside" not in held.sentence()
 
 
 def test_the_text_says_each_law_in_a_sentence(whole):

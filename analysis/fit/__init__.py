@@ -351,4 +351,4 @@ def _held_out(found: Fit[L], rows: Rows) -> HeldOut | None:
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
     parts = (measured, said.value, said.low, said.high, law.low, law.high)
     why = "" if bounded.all() else LEAVES_LIMITS if found.sound else PART_WAYS
-    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts), why)
+    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts), why=why)

@@ -133,7 +133,7 @@ class HeldOut:
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         names = ("rows", "measured", "predicted", "low", "high", "law_low", "law_high")
         none = {"low": 0.0, "law_low": 0.0, "high": math.inf, "law_high": math.inf}  # JSON has null for infinity
-        lists = {name: tuple(none.get(name) if x is None else x for x in d[name]) for name in names}
+        lists: dict[str, Any] = {name: tuple(none.get(name) if x is None else x for x in d[name]) for name in names}
         return cls(rule=d["rule"], why=d.get("why", ""), **lists)
 
 
