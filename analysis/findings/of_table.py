@@ -176,13 +176,14 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         allocation=allocation,
         unallocated=unallocated,
         ahead=ahead,
-        average=_average(choice, table) if ahead and choice and choice.forms else None,
+        average=_average(choice, study.table) if study and ahead and choice and choice.forms else None,
     )
 
 
 def _average(choice: Choice, table: Table) -> Average | None:
+    """The forms by their weight, each as the laws of a study are fitted."""
     try:
-        return average(choice, list(forms.candidates(table)), table)
+        return average(choice, list(forms.candidates(table)), table, loss="squared")
     except InputError:  # no form is sound: the laws say why
         return None
 
