@@ -257,13 +257,16 @@ def backtest(
         except InputError as error:
             refused, why = refused + 1, str(error)
             continue
+        if isinstance(found, Fit) and not found.sound:  # no forecast would be made from it
+            refused, why = refused + 1, f"{found.status}: {found.why}"
+            continue
         larger = rows.where(~part, "fitted")
         bounded = found.bounded(**{column: larger[column] for column in law.inputs})
         if bounded.any():
             told.append(_step(found, larger.where(bounded, "no interval is given"), int(part.sum())))
             beyond += int((~bounded).sum())
-        else:  # no forecast with an interval would be made from it
-            refused, why = refused + 1, _unbounded(found)
+        else:
+            refused, why = refused + 1, LEAVES_LIMITS
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
@@ -288,13 +291,6 @@ def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -
 
 def _averaged(tried: Sequence[type[Law]], table: Table, options: Mapping[str, Any]) -> Average:
     return average.average(forms.choose(tried, table, **options), list(tried), table, **options)
-
-
-def _unbounded(found: Fit | Average) -> str:
-    """Why a fit bounds none of the runs beyond its own."""
-    if isinstance(found, Fit) and not found.sound:
-        return f"{found.status}: {found.why}"
-    return LEAVES_LIMITS
 
 
 def _step(found: Fit | Average, held: Table, fitted: int) -> Step:
