@@ -92,6 +92,7 @@ def allocate(
                 "optima: their own scatter about the line is all that counts; leave out drop_worst and sigma"
             )
         found = optima(table, level=level)
+        notes.append(f"{len(found.points)} of {table.given} rows used")
     elif chosen == "isoflop":
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis import forms
 from analysis.confidence import t_quantile
+from analysis.digits import typed
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
 from analysis.fit.rows import FitError
@@ -68,6 +69,10 @@ class Average:
             parts = [np.clip(part, *limits) for part in parts]
         return Prediction(*(part[()] for part in parts))
 
+    def bounded(self, **columns: ArrayLike) -> NDArray[np.bool_]:
+        """Where an interval is given: where each form gives one."""
+        return np.all([f.bounded(**columns) for f in self.fits], 0)
+
     def to_dict(self) -> dict[str, Any]:
         forms_ = [{"weight": w, "fit": f.to_dict()} for f, w in zip(self.fits, self.weights, strict=True)]
         return {"average": forms_, "notes": list(self.notes)}
@@ -96,11 +101,10 @@ class Average:
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
             said, law = found.predict(run=True, **columns), found.predict(run=False, **columns)
-            inside = all(low <= columns[name] <= high for name, (low, high) in found.ranges.items())
             ends = f"law {law.low:.4f} to {law.high:.4f}, one run {said.low:.4f} to {said.high:.4f}"
             if out := found.beyond_limits(**columns):
                 ends = f"no interval: {out}"
-            elif not (found.sound or inside):
+            elif not found.bounded(**columns):
                 ends = f"no interval: {found.status}, {found.why}"
             lines.append(f"  {weight:>5.1%} {found.law.name} alone: {said.value:.4f} ({ends})")
         return lines
@@ -110,7 +114,7 @@ class Average:
         used, given = self.fits[0].n_runs, self.fits[0].n_given
         lines = [f"average of {forms_} on {used} of {given} rows, by what they gave the rows held out:"]
         for found, weight in zip(self.fits, self.weights, strict=True):
-            values = ", ".join(f"{name} {value:.4g}" for name, value in found.constants.items())
+            values = ", ".join(f"{name} {typed(value, 4)}" for name, value in found.constants.items())
             lines.append(f"  {weight:>5.1%} {found.law.name}: {values}; {found.status}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 

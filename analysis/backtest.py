@@ -18,7 +18,7 @@ from analysis.average import Average
 from analysis.confidence import LEVEL
 from analysis.digits import plural, short
 from analysis.fit import fit, suspects
-from analysis.fit.estimate import Fit, percent
+from analysis.fit.estimate import LEAVES_LIMITS, Fit, percent
 from analysis.fit.misfit import APART, FURTHEST, furthest, steps_of
 from analysis.fit.rows import admitted, clustered
 from analysis.laws import Law, law_by_name
@@ -248,7 +248,7 @@ def backtest(
             f"below the largest, and a step fits {least} or more ({FEWEST} for each of {len(law.constants())} "
             "constants), at three values of each input"
         )
-    told, refused, why = [], 0, ""
+    told, refused, why, beyond = [], 0, "", 0
     given = {"target": name, "clusters": clusters, "every_run": True}
     for part in parts:
         smaller = rows.where(part, "larger: predicted")
@@ -257,16 +257,24 @@ def backtest(
         except InputError as error:
             refused, why = refused + 1, str(error)
             continue
-        if isinstance(found, Average) or found.sound:
-            told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
-        else:  # no forecast would be made from it
+        if isinstance(found, Fit) and not found.sound:  # no forecast would be made from it
             refused, why = refused + 1, f"{found.status}: {found.why}"
+            continue
+        larger = rows.where(~part, "fitted")
+        bounded = found.bounded(**{column: larger[column] for column in law.inputs})
+        if bounded.any():
+            told.append(_step(found, larger.where(bounded, "no interval is given"), int(part.sum())))
+            beyond += int((~bounded).sum())
+        else:
+            refused, why = refused + 1, LEAVES_LIMITS
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
     notes += suspects.told(rows, suspects.suspicions(rows, law.inputs, name))
     if refused:
         notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
+    if beyond:
+        notes.append(f"{beyond} predictions are not counted: {LEAVES_LIMITS}")
     form = AVERAGE if averaged else law.name
     runs = 0 if index is None else len(np.unique(index))
     return Backtest(form, name, tuple(law.inputs), len(rows), rows.given, runs, tuple(told), refused, tuple(notes))

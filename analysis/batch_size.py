@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
+from analysis.digits import typed
 from analysis.fit.estimate import Fit
 from analysis.frontier import golden_section, learning_curves
 from analysis.laws import KaplanBCrit, Law
@@ -194,7 +195,7 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
         side = "below" if best < np.log(batch[0]) else "above"
         wanted = "smaller" if side == "below" else "larger"
         warnings.append(
-            f"B_crit = {np.exp(best):.3g} lies {side} all batches that reached the loss: train with {wanted} ones"
+            f"B_crit = {typed(np.exp(best), 3)} lies {side} all batches that reached the loss: train with {wanted} ones"
         )
     freedom = len(batch) - 2
     slope = np.exp(best) / (batch + np.exp(best))  # d ln S / d ln B_crit
@@ -272,9 +273,9 @@ def critical(
     few = []
     for N in sizes:
         own = curves.where(curves["params"] == N, "another size") if np.isfinite(N) else curves
-        name = f"N = {N:.6g}: " if np.isfinite(N) else ""
+        name = f"N = {typed(N)}: " if np.isfinite(N) else ""
         if len(np.unique(own.positive("batch_tokens")[0])) < 3:
-            few.append(f"{N:.6g}")
+            few.append(typed(N))
             continue
         try:
             here = tradeoffs(own, _common_losses(own, highest.get(float(N), np.inf)) if losses is None else losses)

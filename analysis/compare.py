@@ -42,7 +42,6 @@ PLAIN = frozenset(
         *("training", "ce", "cross", "entropy", "nll", "nats", "token", "per", "lm", "model", "metric", "metrics"),
     )
 )
-PARAMETERS = {name for name, unit in COLUMNS.items() if unit == "parameters"}
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
 STRAIGHT = (
@@ -413,7 +412,8 @@ def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     if target == "loss" and _tokenizers(A, B):
         yield "losses per token of two tokenizers do not compare"
     losses = _two_columns(A, B, target, "validation sets") or _two_texts(A, B, target)
-    yield from filter(None, (losses, _two_columns(A, B, "flops", "counts of FLOP"), _two_counts_of_parameters(A, B)))
+    flops = _two_columns(A, B, "flops", "counts of FLOP") or _counted_by_name(A, B, "flops", "counts of FLOP")
+    yield from filter(None, (losses, flops, _counted_by_name(A, B, "params", "counts of parameters")))
     # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
     one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
     if any(_differ(A, B, column) for column in ("data", "dataset")) and not one_text:
@@ -460,13 +460,14 @@ def _in_the_file(table: Table, name: str) -> bool:
     return name in table.taken.values() or (name in table and name not in {*table.taken, *table.derived})
 
 
-def _two_counts_of_parameters(A: Table, B: Table) -> str:
-    """That the sizes of the ladders count different weights, by the names of their columns; empty where they do not."""
-    one, other = (table.taken.get("params", "params") for table in (A, B))
+def _counted_by_name(A: Table, B: Table, name: str, what: str) -> str:
+    """That two files' columns of a size or a compute are two counts, as flops_total and flops_attention are, by their
+    names; empty where they are not."""
+    one, other = (table.taken.get(name, name) for table in (A, B))
     counts = {meaning(one), meaning(other)}
-    if len(counts) < 2 or not counts <= PARAMETERS:
+    if len(counts) < 2 or not all(COLUMNS.get(count) == COLUMNS[name] for count in counts):
         return ""
-    return f"params is {one} in A and {other} in B, two counts of parameters"
+    return f"{name} is {one} in A and {other} in B, two {what}"
 
 
 def _two_counts(A: Table, B: Table) -> str:

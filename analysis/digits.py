@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 SUFFIXES = ("", "k", "M", "B", "T")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NORMAL = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
-MOST_DIGITS = 12  # of a number in a formula
+MOST_DIGITS = 12  # of a number in a formula, and decimals of a constant
 DECADES = 3.0  # ends of an interval further apart than this ratio are written to digits of their own
-DECIMALS = 6  # of a constant at most
+DECIMALS = 6  # of a constant below 1e-3, and until it holds a number beside it
 
 
 def short(x: float) -> str:
@@ -77,11 +77,11 @@ def constant(value: float, low: float, high: float, beside: float | None = None)
     digits = -exponent + (
         width / 10**exponent < 3
     )  # decimals that show one digit of the half width, two if it begins low
-    if max(abs(low), abs(high)) >= 1e5 or digits > 6:
+    if (largest := max(abs(low), abs(high))) >= 1e5 or (digits > DECIMALS and largest < 1e-3):
         top = math.floor(math.log10(max(abs(low), abs(high), abs(value))))
         figures = max(2, top + digits + 1)
         return ten(value, figures), f"{ten(low, figures)} to {ten(high, figures)}"
-    decimals = max(digits, 0)
+    decimals = min(max(digits, 0), MOST_DIGITS)
     while beside is not None and decimals < DECIMALS and not _as_written(low, high, beside, decimals):
         decimals += 1
     return minus(f"{value:.{decimals}f}"), minus(f"{low:.{decimals}f} to {high:.{decimals}f}")

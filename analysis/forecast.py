@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.average import Average
 from analysis.digits import short
-from analysis.fit.estimate import Fit
+from analysis.fit.estimate import PART_WAYS, Fit
 from analysis.jsonable import jsonable
 from analysis.plan.reach import beyond, doubt, unprofiled
 from analysis.table.columns import COLUMNS
@@ -51,6 +51,7 @@ class Forecast:
         parts = self.fit.get("average")
         fit = parts[0]["fit"] if parts else self.fit
         n, clusters = fit.get("n_runs", "?"), fit.get("n_clusters", 0)
+        n = f"{n} of {fit['n_given']}" if "n_given" in fit else n
         rows = f"{n} rows in {clusters} clusters" if clusters else f"{n} runs"
         return f"{self.law}, {rows}, {fit.get('status', 'status unknown')}"
 
@@ -94,7 +95,8 @@ class Score:
 
     @property
     def inside(self) -> bool:
-        return self.forecast.low <= self.measured <= self.forecast.high
+        """Whether an interval was given and held it."""
+        return self.forecast.bounded and self.forecast.low <= self.measured <= self.forecast.high
 
     def to_dict(self) -> dict[str, Any]:
         return jsonable(dataclasses.asdict(self) | {"error": self.error, "inside": self.inside})
@@ -126,11 +128,10 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
     out = _each(forms, lambda form: form.beyond_limits(**told))
     warnings = [*doubtful, *out]
     warnings += _each(forms, unprofiled)
-    bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
-    if out or (doubtful and outside):
-        bounds = 0.0, math.inf, 0.0, math.inf
-    if doubtful and outside and not out:
-        warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
+    bounded = fit.bounded(**told)
+    bounds = [float(end) for said in (run, mean) for end in said.where(bounded)[1:]]
+    if not (bounded or out):
+        warnings.append(PART_WAYS)
     if heaviest.floor:
         warnings.append(
             f"the floor is pinned at {heaviest.floor.value:.4g} ({heaviest.floor.told}): no interval doubts it"

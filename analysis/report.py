@@ -477,16 +477,16 @@ def _checks(found: Findings) -> Markup:
     for finding in found.laws:
         if finding.held_out_prediction and len(finding.law.inputs) == 2:
             f = finding.held_out_prediction
-            parts += [
-                tag("h3", f"Forecast of the largest models: {finding.title}"),
-                tag("p", f.sentence()),
-                markup.figure(
-                    plots.held_out(f, column=finding.law.inputs[1]),
-                    f"{finding.law.name}-held-out",
-                    f"Thin bars: {digits.percent(LEVEL)} interval of one run, with the scatter of runs and the law's "
-                    "own error beyond its runs; thick: of the law alone.",
-                ),
-            ]
+            parts += [tag("h3", f"Forecast of the largest models: {finding.title}"), tag("p", f.sentence())]
+            if f.bounded:
+                parts.append(
+                    markup.figure(
+                        plots.held_out(f, column=finding.law.inputs[1]),
+                        f"{finding.law.name}-held-out",
+                        f"Thin bars: {digits.percent(LEVEL)} interval of one run, with the scatter of runs and the "
+                        "law's own error beyond its runs; thick: of the law alone.",
+                    )
+                )
     return markup.joined(parts)
 
 

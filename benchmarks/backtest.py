@@ -26,6 +26,13 @@ from benchmarks.calibration import machine
 from scaling.errors import InputError
 
 PAIR = ("chinchilla", "q-norm")  # of which the narrower interval is taken too, step by step
+NOT_WALKED = (
+    "- luo2025_loss_curves: whole loss curves under schedules, another question (`scaling predict CURVES --schedule`).",
+    "- regmix2024_mixtures: losses over the shares of a mixture, another question (`docs/mixtures.md`).",
+    "- our own shapes and architecture: one or two sizes, at which something else differs.",
+    "- our own positions and transfer: one length at each size, so that no ladder of N and D is there.",
+    "- our own learning_rate: each size and length at many rates, of which most are bad ones.",
+)
 LEAST = 1.0  # tokens per parameter: runs with fewer have hardly left their first loss
 
 
@@ -192,6 +199,10 @@ def report(found: dict[str, list[Line]], pair: dict[str, list[Line]], command: s
         "predictions does with less. Score: interval score in ln(loss), lower is better. In the first table every",
         "source counts alike; the lowest source is by steps, the lowest set by runs. A doubtful fit would forecast",
         "nothing and is not counted (`refused` in the JSON).",
+        "",
+        "Tables beside these that are not walked:",
+        "",
+        *NOT_WALKED,
         "",
         "| | predictions | of the law | of one run | up to 8 times beyond | lowest source | lowest set | half-width "
         "| needed | score |",

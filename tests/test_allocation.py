@@ -169,6 +169,7 @@ def optima(seed, n=5, a=0.49, scatter=0.08):
 
 def test_ready_optima_give_their_line():
     found = allocate(optima(0, scatter=0.0), "optima", budgets=[1e20])
+    assert "5 of 5 rows used" in found.warnings
     assert found.a == pytest.approx(0.49)
     assert found.b == pytest.approx(0.51)
     assert float(found.params(1e20)) == pytest.approx(9e8)

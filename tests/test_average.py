@@ -86,7 +86,7 @@ def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp
     assert again is not None
     assert again.predict(run=True, **FAR) == pytest.approx(averaged.predict(run=True, **FAR))
     made = forecast(again, **FAR)
-    assert made.by == f"{averaged.name}, 36 runs, converged"
+    assert made.by == f"{averaged.name}, 36 of 36 runs, converged"
     assert "-average-params-100B-" in store(made, f"{tmp_path}/forecasts/").name
     table.to_csv(tmp_path / "runs.csv")
     with pytest.raises(SystemExit):
@@ -114,7 +114,10 @@ def test_nothing_but_predict_takes_an_average(averaged, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["plan", str(tmp_path / "a.json"), "--flops", "1e21"])
     assert end.value.code == 2
-    assert "an average of forms, which scaling predict takes" in capsys.readouterr().err
+    assert (
+        "an average of forms, which scaling predict takes; a best size, a gain or a floor follows from the constants "
+        "of one form: scaling fit LAW TABLE --out FILE"
+    ) in capsys.readouterr().err
 
 
 def test_an_average_repeats_what_its_forms_say_of_the_rows(averaged):

@@ -11,7 +11,8 @@ from analysis.backtest import backtest
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
-from analysis.laws import Chinchilla, KaplanBCrit
+from analysis.forecast import forecast
+from analysis.laws import Chinchilla, GadreError, KaplanBCrit
 from analysis.table import Table
 from benchmarks.backtest import Line, Set, of_the_pair
 from scaling import cli
@@ -83,6 +84,40 @@ def test_held_out_rows_are_listed_with_their_intervals(true_table):
     assert len(held.rows) == 6 == len(held.predicted)
     assert held.inside.all()
     assert "held out (params): 6 of 6 inside 95% of one run" in found.summary()
+
+
+def test_no_interval_is_given_beyond_the_runs_of_a_doubtful_fit_whoever_asks():
+    N, D = grid(3, 3)
+    table = Table.from_columns({"params": N, "tokens": D, "loss": noisy(TRUTH(N, D))})
+    found = fit("chinchilla", table, hold_out="params")  # two sizes: E, A and alpha are one curve through them
+    held = found.held_out
+    assert held is not None
+    assert not found.sound
+    assert not (held.bounded | held.inside | held.inside_law).any()
+    assert "held out (params): no interval is given: other constants that suit the runs part ways" in found.summary()
+    assert "(no interval)" in found.summary()
+    assert Fit.from_json(found.to_json()).held_out == held
+    told = forecast(found, params=N.max(), tokens=D.max())
+    assert (told.value, told.low, told.high) == (held.predicted[-1], held.low[-1], held.high[-1])
+    inside = fit("chinchilla", table, hold_out=np.arange(9) == 4).held_out
+    assert inside is not None
+    assert inside.bounded.all()
+
+
+def test_where_a_law_leaves_the_limits_of_its_target_nothing_is_counted():
+    loss = np.linspace(4.0, 0.05, 40)
+    error = np.maximum(noisy(GadreError(0.9, 1.1, 0.6)(loss)), 0.01)  # which the law leaves for less than 0
+    table = Table.from_columns({"loss": loss, "error": error})
+    found = fit(GadreError, table, hold_out=loss < 0.8)
+    held, beyond = found.held_out, found.law(loss[loss < 0.8]) < 0
+    assert held is not None
+    assert 0 < beyond.sum() < len(beyond)
+    np.testing.assert_array_equal(held.bounded, ~beyond)
+    assert not held.inside[beyond].any()
+    assert f"of the other {beyond.sum()} no interval is given: the law leaves" in found.summary()
+    walked = backtest(GadreError, table)
+    assert all(np.all(step.predicted > 0) for step in walked.steps)
+    assert any("predictions are not counted" in note for note in walked.notes)
 
 
 def test_a_run_is_fitted_or_predicted_never_both():

@@ -234,22 +234,24 @@ def test_what_a_column_says_of_the_measurement_gives_no_verdict(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("params", "loss", "verdict"),
+    ("of_A", "of_B", "two"),
     [
-        ("params", "val_loss", "B is better"),  # another name in another file is no other text
+        ({}, {"loss": "val_loss"}, ""),  # another name in another file is no other text
+        ({}, {"params": "total_params"}, "params is params in A and total_params in B, two counts of parameters"),
         (
-            "total_params",
-            "loss",
-            "cannot be told: params is params in A and total_params in B, two counts of parameters",
+            {"flops": "flops_attention"},
+            {"flops": "flops_total"},
+            "flops is flops_attention in A and flops_total in B, two counts of FLOP",
         ),
+        ({"flops": "compute"}, {"flops": "training_flop"}, ""),  # names of one thing
     ],
 )
-def test_names_of_two_files_say_what_was_counted_and_not_what_was_measured(params, loss, verdict):
-    A, B = grid(1.0, seed=1), grid(1.6, seed=2)
-    whole = {"params": B["params"], "tokens": B["tokens"], "loss": B["loss"]}
-    taken = {"params": params, "loss": loss}
-    found = compare(Table.from_columns(dict(A.items())), Table.from_columns(whole, "b.csv", taken))
-    assert found.verdict == verdict
+def test_names_of_two_files_say_what_was_counted_and_not_what_was_measured(of_A, of_B, two):
+    A, B = (
+        Table.from_columns({name: rows[name] for name in ("params", "tokens", "flops", "loss")}, f"{gain}.csv", taken)
+        for gain, rows, taken in ((1, grid(1.0, seed=1), of_A), (1.6, grid(1.6, seed=2), of_B))
+    )
+    assert compare(A, B).verdict == (f"cannot be told: {two}" if two else "B is better")
 
 
 @pytest.mark.parametrize(

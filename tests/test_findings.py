@@ -1,6 +1,7 @@
 """What a study says: laws, noise, learning rates, ample data, forecasts, and what is left out."""
 
 import ast
+import dataclasses
 import json
 import math
 import re
@@ -303,6 +304,16 @@ def test_the_findings_are_plain_json(whole):
     assert said["seed_noise"]["degrees"] == 6
 
 
+def test_of_the_largest_runs_a_doubtful_fit_gives_no_interval_and_none_is_counted(whole):
+    held = whole.law(laws.Chinchilla).held_out_prediction
+    none, endless = np.zeros(len(held.off)), np.full(len(held.off), math.inf)
+    held = dataclasses.replace(held, low=none, law_low=none, high=endless, law_high=endless)
+    assert not held.bounded
+    assert not held.fails
+    assert "no interval is given" in held.sentence()
+    assert "inside" not in held.sentence()
+
+
 def test_the_text_says_each_law_in_a_sentence(whole):
     text = whole.text()
     for title in TITLES.values():
@@ -325,7 +336,7 @@ def test_rows_of_a_run_are_not_called_runs_and_another_name_of_the_rate_is_seen(
     pairs = [f"r{i // 2}" for i in range(len(rows))]
     found = findings.find(Table.from_columns({**columns, "run": pairs, "lr": [1e-3] * len(rows)}), draws=0)
     assert found.overview().startswith(f"{len(rows)} rows of {len(set(pairs))} runs; ")
-    assert f"from {len(rows)} rows of {len(set(pairs))} runs; " in found.law(laws.Chinchilla).sentence()
+    assert f"from {len(rows)} of {len(rows)} rows ({len(set(pairs))} runs); " in found.law(laws.Chinchilla).sentence()
     assert any("lr is it by its name: say --columns learning_rate=lr" in one for one in found.warnings)
 
 
@@ -398,6 +409,8 @@ def test_a_study_without_a_finished_run_says_so():
         (0.35432, 0.3448, 0.3633, ("0.354", "0.345 to 0.363")),
         (0.35432, 0.353, 0.3561, ("0.3543", "0.3530 to 0.3561")),
         (61.72, 58.1, 65.6, ("62", "58 to 66")),
+        (0.34, 0.339999965, 0.340000024, ("0.340000000", "0.339999965 to 0.340000024")),
+        (3.4e-5, 3.39999965e-5, 3.40000024e-5, ("3.40000000×10⁻⁵", "3.39999965×10⁻⁵ to 3.40000024×10⁻⁵")),
         (1.234e13, 1.1e13, 1.4e13, ("1.23×10¹³", "1.10×10¹³ to 1.40×10¹³")),
         (2e10, 2e9, 2e11, ("2.0×10¹⁰", "2.0×10⁹ to 2.0×10¹¹")),
         (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.0×10⁻⁴")),

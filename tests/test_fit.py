@@ -64,10 +64,22 @@ def breaks_in_order(law):
 def test_rosenfelds_published_fits_come_back(alpha, b, beta, c_inf, eta, L_0):
     """N and D as shares of the largest, down to 4 ** -6 and 2 ** -5, as in the paper; ours count from 1e7 and 1e9."""
     N, D = (x.ravel() for x in np.meshgrid(1e7 * 4.0 ** np.arange(-6, 1), 1e9 * 2.0 ** np.arange(-5, 1)))
-    truth = Rosenfeld(L_0, 1e7**alpha / eta, b * 1e9**beta / eta, c_inf / eta, alpha, beta)
+    A, B, E = (L_0 / eta * value for value in (1e7**alpha, b * 1e9**beta, c_inf))
+    truth = Rosenfeld(L_0, A, B, E, alpha, beta)
     found = fit(Rosenfeld, {"params": N, "tokens": D, "loss": truth(N, D)})
     np.testing.assert_allclose(dataclasses.astuple(found.law), dataclasses.astuple(truth), rtol=1e-6)
     assert found.status == "converged"
+
+
+def test_of_runs_of_its_limit_rosenfelds_form_finds_chinchillas_law():
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e11, 5)))
+    loss = Chinchilla(1.8, 400, 2000, 0.34, 0.36)(N, D) * np.exp(0.003 * np.random.default_rng(2).normal(size=len(N)))
+    table = {"params": N, "tokens": D, "loss": loss}
+    found, limit = fit(Rosenfeld, table), fit(Chinchilla, table)
+    assert found.residuals.rms <= limit.residuals.rms * 1.001
+    assert found.intervals["L_0"][1] == np.inf
+    for name, (low, high) in limit.intervals.items():
+        assert low < found.constants[name] < high, name
 
 
 @settings(max_examples=10, deadline=None)

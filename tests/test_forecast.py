@@ -56,6 +56,7 @@ def test_a_doubtful_fit_bounds_nothing_beyond_its_runs(fitted, tmp_path):
     forecast.store(beyond, tmp_path / "f.json")
     score = forecast.score(tmp_path / "f.json", 3.0)
     assert score.forecast == beyond
+    assert not score.inside
     assert "no interval was predicted" in score.text()
 
 

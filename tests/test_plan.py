@@ -71,7 +71,9 @@ def test_one_run_is_less_certain_than_the_law_and_more_so_further_out(fitted):
         assert low < law_low < law_high < high
         widths.append(high / low)
     assert widths[1] > widths[0]
-    assert "of one run, with the law's own error" in plan(fitted, 1e21).text()
+    text = plan(fitted, 1e21).text()
+    assert "of one run, with the law's own error" in text
+    assert f"; {fitted.n_runs} of {fitted.n_given} runs, converged" in text
 
 
 def test_draws_and_covariance_give_like_intervals(fitted):

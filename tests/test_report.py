@@ -371,6 +371,17 @@ def test_a_table_of_three_columns_has_a_page_with_laws_forecasts_and_the_split_o
     for one in said["ahead"]:
         true = float(SURFACE(one["inputs"]["params"], one["inputs"]["tokens"]))
         assert one["low"] < true < one["high"]
+    *each, average = said["ahead_by_form"]
+    assert sum(one["weight"] for one in each) == pytest.approx(1)
+    assert {one["form"] for one in each} <= {form["law"] for form in said["form"]["forms"]}
+    own = next(one for one in each if one["form"] == said["ahead"][0]["law"])
+    assert own["values"] == pytest.approx([one["value"] for one in said["ahead"]], rel=1e-6)
+    for k, value in enumerate(average["values"]):
+        alone = [one["values"][k] for one in each]
+        assert min(alone) - 1e-9 <= value <= max(alone) + 1e-9
+        assert f"<td>{value:.4f}</td>" in text
+    low, high = average["last_of_one_run"]
+    assert low < float(SURFACE(*(said["ahead"][-1]["inputs"][name] for name in ("params", "tokens")))) < high
 
 
 def test_a_page_says_how_far_larger_runs_lie_in_one_sentence(of_table):

@@ -78,7 +78,21 @@ def test_a_hold_out_at_which_a_law_means_nothing_is_remarked_on():
     assert any("error lies between 0 and 1, and the law leaves that at" in note for note in found.notes)
     assert "inf" not in found.summary()
     fair = fit("gadre-error", runs(low=1.6), hold_out=held)
-    assert not any("does not hold there" in note for note in fair.notes)
+    assert not any("held out, the law misses" in note or "the law explains" in note for note in fair.notes)
+
+
+def test_a_falling_law_of_a_rising_accuracy_is_said_to_tell_nothing():
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 5)))
+    luck = 1 + 0.01 * np.random.default_rng(0).normal(size=len(N))
+    accuracy = luck * (0.25 + 0.5 / (1 + np.exp(-(np.log(N * D) - 43) / 2)))
+    found = fit("chinchilla", {"params": N, "tokens": D, "accuracy": accuracy}, target="accuracy", hold_out="params")
+    assert found.held_out is not None
+    assert found.held_out.rms < 5 * found.residuals.rms  # its own residuals are as bad
+    notes = "\n".join(found.notes)
+    assert "the law explains 0% of what one number for all rows leaves of accuracy" in notes
+    assert "accuracy rises with params and tokens" in notes
+    assert "e+" not in found.summary()  # of constants that left the fit
+    assert f"held out, the law misses by {found.held_out.rms:.0%} (rms)" in notes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,8 @@ class HeldOutPrediction:
     """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
 
     `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's uncertainty, the scatter
-    of runs around it and the law's own error beyond its runs; `law_low` and `law_high` the law alone.
+    of runs around it and the law's own error beyond its runs; `law_low` and `law_high` the law alone. They are 0 and
+    infinity where the fit to the others is too doubtful to bound anything.
     """
 
     rule: str
@@ -62,6 +63,11 @@ class HeldOutPrediction:
         return float(self.off.mean())
 
     @property
+    def bounded(self) -> bool:
+        """Whether there are intervals at all."""
+        return bool(np.all(np.isfinite(self.high)))
+
+    @property
     def inside(self) -> int:
         """How many of the losses lie inside their intervals of one run."""
         return int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
@@ -74,10 +80,17 @@ class HeldOutPrediction:
     @property
     def fails(self) -> bool:
         """Whether most of them do not."""
-        return 2 * self.inside < len(self.off)
+        return self.bounded and 2 * self.inside < len(self.off)
 
     def sentence(self) -> str:
         n, inside = len(self.off), self.inside
+        if not self.bounded:
+            losses = "loss" if n == 1 else f"{n} losses"
+            return (
+                f"Fitted without {self.rule}, it predicts the {losses} there with an error of "
+                f"{digits.percent(self.rms)} rms; that fit is doubtful, and no interval is given: other constants that "
+                "suit the smaller runs part ways there."
+            )
         if n == 1:
             run, law = ("inside" if n_inside else "outside" for n_inside in (inside, self.inside_law))
             return (
@@ -107,7 +120,7 @@ class Finding:
     """One law: its constants from the runs that it is about, or the sentence why these runs do not identify it.
 
     `evidence` says why the law may be fitted to these rows; `table` holds them. `edge` says why those at the end of
-    the range may not be what the law is about.
+    the range may not be what the law is about. `drawn_from` counts the rows given of which an envelope was drawn.
     """
 
     law: type[Law]
@@ -117,6 +130,7 @@ class Finding:
     table: Table | None = None
     edge: str = ""
     held_out_prediction: HeldOutPrediction | None = None
+    drawn_from: int = 0
 
     @property
     def title(self) -> str:
@@ -138,11 +152,14 @@ class Finding:
 
     @property
     def rows(self) -> str:
-        """What the law was fitted to, counted: runs, rows of so many runs, or points of an envelope."""
-        n = self.fit.n_runs if self.fit else 0
-        if self.law is laws.KaplanC or self.table is None:
-            return f"{n} {'points of the envelope' if self.law is laws.KaplanC else 'runs'}"
-        return self.table.counted if len(self.table) == n else f"{n} runs"
+        """What the law was fitted to, and of how many that were given: runs, rows of so many runs, or points of an
+        envelope."""
+        n, given = (self.fit.n_runs, self.fit.n_given) if self.fit else (0, 0)
+        if self.law is laws.KaplanC:
+            return f"{n} points of the envelope of {self.drawn_from} rows"
+        if self.table is None or len(self.table) != n or self.table.n_runs == n:
+            return f"{n} of {given} runs"
+        return f"{n} of {given} rows ({self.table.n_runs} {digits.plural(self.table.n_runs, 'run', 'runs')})"
 
     def sentence(self) -> str:
         """The law in one sentence."""
@@ -172,8 +189,8 @@ class Finding:
             return ""
         return (
             f"It misses the runs by {digits.percent(self.fit.residuals.rms)} rms, more than their seeds scatter "
-            f"(F({test.degrees[0]}, {test.degrees[1]}) = {test.F:.3g}, p = {digits.plain(test.p, 2)}): the form, or "
-            "the shape or tuning of some sizes, is not right to within the noise."
+            f"(F({test.degrees[0]}, {test.degrees[1]}) = {digits.typed(test.F, 3)}, p = {digits.plain(test.p, 2)}): "
+            "the form, or the shape or tuning of some sizes, is not right to within the noise."
         )
 
     def to_dict(self) -> dict[str, Any]:

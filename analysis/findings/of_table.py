@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis import digits, findings, forms, frontier, laws, mixed
+from analysis.average import Average, average
 from analysis.findings import DRAWS, Findings
 from analysis.findings.finding import TITLES
 from analysis.fit import fit
@@ -30,6 +31,7 @@ from scaling.errors import InputError
 SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
 ALONE = (("params",), ("unique_tokens",), ("tokens",), ("flops",))  # a law of one sees the edge of a surface alone
 AHEAD = (1.0, 2.0, 4.0, 10.0)  # times the largest N and D of the table
+AVERAGE = "average"  # in place of a form's name
 STARTS = 31  # of the laws that are only tried
 
 
@@ -48,6 +50,8 @@ class OfTable:
         allocation: N_opt(C) and D_opt(C): from profiles where the table has them, else from the surface.
         unallocated: why there is none.
         ahead: the losses of larger runs, by the form that the rows choose, else by the study's law.
+        average: the forms by their held-out weight, which say what each alone makes of these runs; None where no two
+            could be judged.
     """
 
     table: Table
@@ -60,6 +64,21 @@ class OfTable:
     allocation: Allocation | None
     unallocated: str
     ahead: tuple[Forecast, ...]
+    average: Average | None = None
+
+    def alone(self) -> list[tuple[str, float, tuple[float, ...], tuple[float, float]]]:
+        """Of each form and of their average: name, weight, losses at the places of `ahead`, and the interval of one run
+        at the last of them."""
+        if self.average is None:
+            return []
+        places = {name: np.array([one.inputs[name] for one in self.ahead]) for name in self.ahead[0].inputs}
+        told = []
+        weighed = [*zip(self.average.fits, self.average.weights, strict=True), (self.average, 1.0)]
+        for found, weight in weighed:
+            said = found.predict(run=True, **places).where(found.bounded(**places))
+            name = found.law.name if isinstance(found, Fit) else AVERAGE
+            told.append((name, weight, tuple(map(float, said.value)), (float(said.low[-1]), float(said.high[-1]))))
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -75,6 +94,10 @@ class OfTable:
             "allocation": self.allocation.to_dict() if self.allocation else None,
             "no_allocation": self.unallocated,
             "ahead": [{k: v for k, v in one.to_dict().items() if k not in ("made", "fit")} for one in self.ahead],
+            "ahead_by_form": [
+                {"form": name, "weight": weight, "values": values, "last_of_one_run": ends}
+                for name, weight, values, ends in self.alone()
+            ],
         }
         return jsonable(said)
 
@@ -89,6 +112,13 @@ class OfTable:
             head = f"larger runs, by {self.ahead[0].by}:"
             said = [f"Warning: {warning}" for warning in self.warnings_ahead]
             lines.append("\n".join([*said, head, *(f"  {one.line()}" for one in self.ahead)]))
+        if alone := self.alone():
+            head = "the same by each form alone, by its weight of rows held out, and by their average:"
+            told = (
+                f"  {weight:>6.1%} {name}: {', '.join(f'{value:.4f}' for value in values)}"
+                for name, weight, values, _ in alone
+            )
+            lines.append("\n".join([head, *told]))
         return "\n\n".join(lines)
 
     @property
@@ -134,6 +164,7 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         study = dataclasses.replace(study, warnings=(*study.warnings, said))
     allocation, unallocated = _allocation(study, chosen) if study else (None, "")
     by = chosen or surface
+    ahead = tuple(_ahead(by)) if by else ()
     return OfTable(
         table=table,
         study=study,
@@ -144,8 +175,17 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         suspects=tuple(_suspects(table)),
         allocation=allocation,
         unallocated=unallocated,
-        ahead=tuple(_ahead(by)) if by else (),
+        ahead=ahead,
+        average=_average(choice, study.table) if study and ahead and choice and choice.forms else None,
     )
+
+
+def _average(choice: Choice, table: Table) -> Average | None:
+    """The forms by their weight, each as the laws of a study are fitted."""
+    try:
+        return average(choice, list(forms.candidates(table)), table, loss="squared")
+    except InputError:  # no form is sound: the laws say why
+        return None
 
 
 def _chosen(study: Findings, choice: Choice, draws: int) -> tuple[Fit[Law] | None, str]:

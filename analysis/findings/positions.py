@@ -190,7 +190,7 @@ def _name(kind: str, base: float, scale: float) -> str:
     if kind == "rotary" and math.isfinite(base) and base != BASE:
         return f"rotary, base {digits.short(base)}"
     if kind in ("learned", "sinusoidal") and math.isfinite(scale) and scale != 1:
-        return f"{kind} × {scale:.3g}"
+        return f"{kind} × {digits.typed(scale, 3)}"
     return kind
 
 

@@ -58,8 +58,9 @@ def _predict_largest(
     except InputError:
         return None
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
-    columns = [held[name] for name in law.inputs]
-    said, alone = smaller.band(*columns, run=True), smaller.band(*columns)
+    columns = {name: held[name] for name in law.inputs}
+    bounded = smaller.bounded(**columns)
+    said, alone = (smaller.predict(run=run, **columns).where(bounded) for run in (True, False))
     size = digits.short(float(held[hold][0]))
     what = f"size among its rows (N = {size})" if hold == "params" else f"data set among its rows ({size} tokens)"
     bounds = (np.asarray(part, float) for part in (*said, alone.low, alone.high))
@@ -227,7 +228,7 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     evidence = " ".join(filter(None, parts))
     found = fitted(law, envelope, draws, evidence=evidence, waived=law.about)
-    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table))
+    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table), drawn_from=table.given)
 
 
 def _short_of_tokens(envelope: Table, table: Table) -> str:

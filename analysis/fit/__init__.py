@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, doubts, intervals, misfit, solver
 from analysis.fit.descent import Optimum, descend, sensible
-from analysis.fit.estimate import Ends, Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.estimate import LEAVES_LIMITS, PART_WAYS, Ends, Fit, HeldOut, Interval, L, Residuals
 from analysis.fit.floor import Floor
 from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import Rows, left_in, select_rows
@@ -140,6 +140,7 @@ def fit(
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
         notes += doubts.check_loss(problem, best, free)
+        notes += doubts.check_explained(problem, best, rows.target, free)
         if kind != intervals.NONE:
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
@@ -180,7 +181,7 @@ def fit(
         limits=limits,
     )
     held_out = _held_out(made, rows)
-    absurd = doubts.check_held_out(held_out, estimate, rows, limits, residuals)
+    absurd = doubts.check_held_out(held_out, estimate, rows, limits, residuals, objective.log)
     return dataclasses.replace(made, held_out=held_out, notes=(*made.notes, *absurd))
 
 
@@ -345,7 +346,9 @@ def _held_out(found: Fit[L], rows: Rows) -> HeldOut | None:
         return None
     (measured,) = rows.held.positive(rows.target)
     columns = rows.held.positive(*found.law.inputs)
-    law, said = found.band(*columns), found.band(*columns, run=True)
+    bounded = found.bounded(**dict(zip(found.law.inputs, columns, strict=True)))
+    law, said = (found.band(*columns, run=run).where(bounded) for run in (False, True))
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
     parts = (measured, said.value, said.low, said.high, law.low, law.high)
-    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts))
+    why = "" if bounded.all() else LEAVES_LIMITS if found.sound else PART_WAYS
+    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts), why=why)

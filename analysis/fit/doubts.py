@@ -32,7 +32,10 @@ ENDLESS = 1e300  # a scale that goes to infinity
 VANISHING = 0.01  # an exponent that goes to 0 with it
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
-ABSURD, ABSURDLY = 0.2, 5.0  # error on rows held out, relative and in residuals, beyond which a law does not hold there
+ABSURD, ABSURDLY = 0.2, 5.0  # error on rows held out that is told, and in residuals, beyond which only they are missed
+HARDLY = (
+    0.1  # share of what a constant leaves, by the objective and per degree of freedom, that a law explains at least
+)
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
 
 
@@ -297,6 +300,25 @@ def check_loss(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> list
     ]
 
 
+def check_explained(problem: Problem, best: Optimum, target: str, free: NDArray[np.bool_]) -> list[str]:
+    """Whether the law says more of the rows than one number for all of them would."""
+    y, w, n = problem.y[0], problem.weights[0], len(problem.x[0])
+    order = np.argsort(y, kind="stable")
+    median = y[order][np.searchsorted(np.cumsum(w[order]), w.sum() / 2)]
+    constant = min(float((w * problem.objective.terms(c - y)[0]).sum()) for c in (np.average(y, weights=w), median))
+    explained = 1 - best.value / (n - free.sum()) * (n - 1) / constant
+    if explained >= HARDLY:
+        return []
+    rising = [
+        name for name, x in zip(problem.law.inputs, problem.x, strict=True) if np.corrcoef(np.log(x), y)[0, 1] > 0.5
+    ]
+    rises = f"; {target} rises with {' and '.join(rising)}" if rising else ""
+    return [
+        f"the law explains {max(explained, 0.0):.0%} of what one number for all rows leaves of {target}: it tells "
+        f"nothing of these rows{rises}"
+    ]
+
+
 def _far(problem: Problem) -> tuple[tuple[Array, ...], str]:
     """Ten times beyond the rows, a place for each input of the law, and in words; a share stays at its largest."""
     inputs = problem.law.inputs
@@ -331,7 +353,8 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
         )
         if abs(none / with_ - 1) > 0.01:
             notes.append(
-                f"at {place} the forecast is {with_:.4g} with {c.name} free and {none:.4g} with {c.name} = 0, {verdict}"
+                f"at {place} the forecast is {digits.typed(with_, 4)} with {c.name} free and {digits.typed(none, 4)} "
+                f"with {c.name} = 0, {verdict}"
             )
     return notes
 
@@ -363,16 +386,20 @@ def check_pinned(
     value = 0.0 if solver.at_zero(law, released.theta)[k] else float(np.exp(released.theta[k]))
     verdict = "which these runs reject" if rejected else "which these runs allow"
     return [
-        f"{name} is pinned at {floor.value:.4g} ({floor.told}), {verdict}, and no interval doubts it: free it is "
-        f"{value:.4g}, and at {place} the forecast is {other:.4g} instead of "
-        f"{pinned:.4g}"
+        f"{name} is pinned at {digits.typed(floor.value, 4)} ({floor.told}), {verdict}, and no interval doubts it: "
+        f"free it is {digits.typed(value, 4)}, and at {place} the forecast is {digits.typed(other, 4)} instead of "
+        f"{digits.typed(pinned, 4)}"
     ]
 
 
 def check_held_out(
-    held_out: HeldOut | None, estimate: Law, rows: Rows, limits: Interval | None, residuals: Residuals
+    held_out: HeldOut | None, estimate: Law, rows: Rows, limits: Interval | None, residuals: Residuals, log: bool
 ) -> list[str]:
-    """Whether the law means anything where rows were held out."""
+    """Whether the law means anything where rows were held out.
+
+    Args:
+        log: residuals are relative, as of a fit in the logarithm.
+    """
     if held_out is None or rows.held is None:
         return []
     notes = []
@@ -384,10 +411,14 @@ def check_held_out(
                 f"{rows.target} lies between {limits[0]:g} and {limits[1]:g}, and the law leaves that at {beyond} of "
                 f"{len(predicted)} rows held out: it does not hold there"
             )
-    if math.isfinite(held_out.rms) and held_out.rms > max(ABSURD, ABSURDLY * residuals.rms):
+    typical = 1.0 if log else float(np.sqrt(np.mean(np.square(held_out.measured))))  # residuals are differences
+    missed = held_out.rms if log else float(np.sqrt(np.mean(np.subtract(held_out.measured, held_out.predicted) ** 2)))
+    missed, fitted = missed / typical, residuals.rms / typical
+    if math.isfinite(missed) and missed > ABSURD:
+        verdict = "it does not hold there" if missed > ABSURDLY * fitted else "it says little of either"
         notes.append(
-            f"held out, the law misses by {held_out.rms:.3g} times itself (rms), where it missed the rows fitted by "
-            f"{residuals.rms:.2%}: it does not hold there"
+            f"held out, the law misses by {missed:.0%} (rms), where it missed the rows fitted by {fitted:.2%}: "
+            f"{verdict}"
         )
     return notes
 

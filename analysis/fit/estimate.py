@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import t_quantile
+from analysis.digits import typed
 from analysis.fit import intervals, solver
 from analysis.fit.floor import Floor, names
 from analysis.fit.intervals import OverFloor
@@ -26,6 +27,9 @@ from scaling.errors import InputError
 
 Interval = tuple[float, float]
 FURTHER = 4  # times the largest runs: where the law's own error is told
+SLACK = 1.005  # a value typed to three digits, half a unit off, is still the largest one
+PART_WAYS = "no interval is given: other constants that suit the runs part ways beyond them"
+LEAVES_LIMITS = "no interval is given: the law leaves what the target lies between"
 
 
 class Status(StrEnum):
@@ -60,10 +64,17 @@ class Prediction(NamedTuple):
     low: Any
     high: Any
 
+    def where(self, bounded: ArrayLike) -> "Prediction":
+        """The same with ends of 0 and infinity where nothing is bounded."""
+        return Prediction(self.value, np.where(bounded, self.low, 0.0)[()], np.where(bounded, self.high, math.inf)[()])
+
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """How well the law predicted runs that it had not seen, and whether its intervals of one run held them."""
+    """How well the law predicted runs that it had not seen, and whether its intervals of one run held them.
+
+    The ends are 0 and infinity where no interval is given; `why` tells the reason.
+    """
 
     rule: str
     rows: tuple[str, ...]
@@ -73,6 +84,7 @@ class HeldOut:
     high: tuple[float, ...]
     law_low: tuple[float, ...]  # of that of the law
     law_high: tuple[float, ...]
+    why: str = ""
 
     @property
     def errors(self) -> Array:
@@ -81,14 +93,19 @@ class HeldOut:
             return np.array(self.measured) / np.array(self.predicted) - 1
 
     @property
+    def bounded(self) -> NDArray[np.bool_]:
+        """Which have an interval at all; none of the others is inside."""
+        return np.isfinite(self.high)
+
+    @property
     def inside(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
-        return (np.array(self.low) <= measured) & (measured <= np.array(self.high))
+        return self.bounded & (np.array(self.low) <= measured) & (measured <= np.array(self.high))
 
     @property
     def inside_law(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
-        return (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
+        return self.bounded & (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
 
     @property
     def mean(self) -> float:
@@ -107,6 +124,7 @@ class HeldOut:
             "mean": self.mean,
             "rms": self.rms,
             "worst": self.worst,
+            "bounded": int(self.bounded.sum()),
             "inside": int(self.inside.sum()),
             "inside_law": int(self.inside_law.sum()),
         }
@@ -114,8 +132,9 @@ class HeldOut:
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         names = ("rows", "measured", "predicted", "low", "high", "law_low", "law_high")
-        lists = {name: tuple(d[name]) for name in names}
-        return cls(rule=d["rule"], **lists)
+        none = {"low": 0.0, "law_low": 0.0, "high": math.inf, "law_high": math.inf}  # JSON has null for infinity
+        lists: dict[str, Any] = {name: tuple(none.get(name) if x is None else x for x in d[name]) for name in names}
+        return cls(rule=d["rule"], why=d.get("why", ""), **lists)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,6 +336,20 @@ class Fit(Generic[L]):
         own = (value, value - half, value + half)
         return [np.clip(np.where(value > 0, part, other), *limits) for part, other in zip(parts, own, strict=True)]
 
+    def bounded(self, **columns: ArrayLike) -> NDArray[np.bool_]:
+        """Where an interval is given: within the target's limits, and of a doubtful fit within its runs alone.
+
+        Several sets of constants suit the runs of a doubtful fit and part ways beyond them.
+        """
+        x = np.broadcast_arrays(*(np.asarray(columns[name], np.float64) for name in self.law.inputs))
+        ends = [self.ranges.get(name, (0.0, math.inf)) for name in self.law.inputs]
+        within = [(low <= c * SLACK) & (c <= high * SLACK) for c, (low, high) in zip(x, ends, strict=True)]
+        bounded = self.sound | np.all(within, 0)
+        if self.limits is not None:
+            value = solver.predict(type(self.law), self.theta, tuple(c.ravel() for c in x), False).reshape(x[0].shape)
+            bounded &= (self.limits[0] <= value) & (value <= self.limits[1])
+        return bounded
+
     def beyond_limits(self, **columns: float) -> str:
         """That the law leaves its target's limits at these inputs, in words; empty where it does not."""
         value = float(self.law(*(columns[name] for name in self.law.inputs)))
@@ -446,8 +479,8 @@ class Fit(Generic[L]):
     def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
         if "average" in d:
             raise InputError(
-                "an average of forms, which scaling predict takes and nothing else; "
-                "keep one form: scaling fit LAW TABLE --out FILE"
+                "an average of forms, which scaling predict takes; a best size, a gain or a floor follows from the "
+                "constants of one form: scaling fit LAW TABLE --out FILE"
             )
         law = cast(type[L], law or law_by_name(d["law"]))
         code, here = d.get("code", ""), extensions.hash_of(law)
@@ -569,7 +602,7 @@ class Fit(Generic[L]):
             lines += _told(self.held_out, self.level)
         if self.lack_of_fit:
             t = self.lack_of_fit
-            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
+            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {typed(t.p, 2)}")
         lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
         for reason, constants in self.without_rule.items():
             values = ", ".join(f"{name} {six_digits(value)}" for name, value in constants.items())
@@ -591,21 +624,24 @@ def _told(h: HeldOut, level: float) -> list[str]:
         apart = np.array(h.measured) - np.array(h.predicted)
         worst = np.abs(apart).max()
         off = f"measured - law is {np.sqrt(np.mean(apart**2)):.3g} rms, {apart.mean():+.3g} mean, {worst:.3g} at worst"
-    lines = [
-        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run, "
-        f"{h.inside_law.sum()} inside that of the law; {off}"
-    ]
+    n, said = h.bounded.sum(), ""
+    if n:
+        said = (
+            f"{h.inside.sum()} of {n} inside {percent(level)} of one run, {h.inside_law.sum()} inside that of the law; "
+        )
+    if n < len(h.rows):
+        said += f"{f'of the other {len(h.rows) - n} ' if n else ''}{h.why}; "
+    lines = [f"held out ({h.rule}): {said}{off}"]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:
-        lines.append(
-            f"  {row}: {measured:.4g}, predicted {predicted:.4g} ({low:.4g} to {high:.4g})"
-            + ("" if inside else ", outside")
-        )
+        ends = f"{typed(low, 4)} to {typed(high, 4)}" if math.isfinite(high) else "no interval"
+        outside = "" if inside or not math.isfinite(high) else ", outside"
+        lines.append(f"  {row}: {typed(measured, 4)}, predicted {typed(predicted, 4)} ({ends}){outside}")
     return [*lines, *([f"  and {len(h.rows) - LISTED} more"] if len(h.rows) > LISTED else [])]
 
 
 def six_digits(value: float) -> str:
-    return f"{value:.6g}"
+    return typed(value)
 
 
 def percent(level: float) -> str:
@@ -614,7 +650,7 @@ def percent(level: float) -> str:
 
 
 def _size(value: float, log: bool) -> str:
-    return f"{value:.2%}" if log else f"{value:.4g}"
+    return f"{value:.2%}" if log else typed(value, 4)
 
 
 def _share(value: float, log: bool) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from analysis.digits import typed
 from analysis.fit.solver import Array
 from analysis.laws import Law
 from scaling.errors import InputError
@@ -47,7 +48,8 @@ class Floor:
         if not floors:
             raise InputError(f"{name}: {fit.law.name} has no floor; wanted a fit of chinchilla or henighan-c")
         low, high = fit.intervals[floors[0]]
-        told = f"{floors[0]} of {fit.law.name} in {name}: {fit.n_runs} runs, {fit.status}, {low:.4g} to {high:.4g}"
+        ends = f"{typed(low, 4)} to {typed(high, 4)}"
+        told = f"{floors[0]} of {fit.law.name} in {name}: {fit.n_runs} of {fit.n_given} runs, {fit.status}, {ends}"
         return cls(fit.constants[floors[0]], told, low, high, fit.target)
 
     @classmethod
@@ -73,7 +75,9 @@ class Floor:
         if self.target not in ("", target):
             raise InputError(f"a floor of {self.target}, and this is a law of {target}: give --floor a number")
         if self.value >= (least := float(np.min(y))):
-            raise InputError(f"floor {self.value:g}: wanted one below every {target}, and the lowest is {least:.4g}")
+            raise InputError(
+                f"floor {self.value:g}: wanted one below every {target}, and the lowest is {typed(least, 4)}"
+            )
 
 
 def names(law: type[Law]) -> list[str]:

@@ -38,16 +38,17 @@ class QNorm(Law):
 
 @dataclasses.dataclass(frozen=True)
 class Rosenfeld(Law):
-    """L(N, D) = L_0 t / (1 + t ** 2) ** 0.5, t = A / N ** alpha + B / D ** beta + E: L_0 knows nothing.
+    """L(N, D) = T / (1 + (T / L_0) ** 2) ** 0.5, T = E + A / N ** alpha + B / D ** beta: L_0 knows nothing.
 
-    The paper has |t / (t - i eta)| with a coefficient of 1 before N ** -alpha: A, B and E here are its 1, b and c_inf
-    divided by its eta.
+    The paper has L_0 |t / (t - i eta)| with a coefficient of 1 before N ** -alpha: A, B and E here are its 1, b and
+    c_inf times L_0 / eta, so that Chinchilla's law is the limit of a large L_0 with the constants that it has. With
+    endless N and D a loss of E / (1 + (E / L_0) ** 2) ** 0.5 is left.
     """
 
     L_0: Scalar = constant("nats/token", (2.0, 12.0))
-    A: Scalar = constant("", (0.1, 1e5))
-    B: Scalar = constant("", (0.1, 1e5))
-    E: Scalar = constant("", (0.05, 2.0), "floor")
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    E: Scalar = floor()
     alpha: Scalar = exponent((0.1, 1.2))
     beta: Scalar = exponent((0.1, 1.2))
 
@@ -57,8 +58,8 @@ class Rosenfeld(Law):
     about = (FINISHED,)
 
     def __call__(self, N: Values, D: Values) -> Values:
-        t = self.A * power(N, -self.alpha) + self.B * power(D, -self.beta) + self.E
-        return self.L_0 * t / (1 + t * t) ** 0.5
+        T = self.E + self.A * power(N, -self.alpha) + self.B * power(D, -self.beta)
+        return T / (1 + (T / self.L_0) ** 2) ** 0.5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -156,7 +156,8 @@ def _one_run(axes: Axes, fit: Fit, x: Array, limits: tuple[float, float]) -> Non
     held = fit.held_out
     assert held is not None
     low, high = (np.clip(_off(fit, np.array(e), np.array(held.predicted)), *limits) for e in (held.low, held.high))
-    axes.vlines(x, low, high, color=HELD, lw=6, alpha=0.1, zorder=2)
+    told = held.bounded
+    axes.vlines(x[told], low[told], high[told], color=HELD, lw=6, alpha=0.1, zorder=2)
     axes.set_title(f"Measured above the law; bars: {100 * fit.level:.4g}% of one run")
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis import digits
+from analysis.average import LEAST
 from analysis.confidence import LEVEL
-from analysis.findings.of_table import OfTable
+from analysis.findings.of_table import AHEAD, OfTable
 from analysis.fit.estimate import Fit
 from analysis.forms import Choice
 from analysis.frontier import Allocation
@@ -117,4 +118,29 @@ def ahead(found: OfTable) -> Markup:
     ]  # fmt: skip
     said = f"By {found.ahead[0].by}: a model of the largest N on the most D of the table, and both 2, 4 and 10 times."
     warnings = markup.bullets(found.warnings_ahead) if found.warnings_ahead else Markup()
-    return tag("p", said) + markup.table(head, rows) + warnings
+    return tag("p", said) + markup.table(head, rows) + warnings + _alone(found)
+
+
+def _alone(found: OfTable) -> Markup:
+    """What each form says of the larger runs by itself, and their average."""
+    alone = found.alone()
+    if not alone:
+        return Markup()
+    last = [values[-1] for *_, values, _ in alone[:-1]]
+    apart = digits.percent(max(last) / min(last) - 1)
+    said = (
+        f"Which form goes on is not known. Each that the rows above gave a weight of {100 * LEAST:g} % or more, "
+        "and whose fit can be believed, says by itself, and all of them on average by that weight:"
+    )
+    times = ["the largest", *(f"{digits.plain(t, 2 if t >= 10 else 1)} times" for t in AHEAD[1:])]
+    ends = f"{digits.percent(LEVEL)} interval of one run, {times[-1]}"
+    head = ("Form", "Weight", *(("Loss", each) for each in times), ("there", ends))
+    rows = [
+        (name, digits.percent(weight), *(f"{value:.4f}" for value in values),
+         f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "–")
+        for name, weight, values, (low, high) in alone
+    ]  # fmt: skip
+    far = (
+        f"At {times[-1]} the largest N and D they lie {apart} apart." if len(last) > 1 else "No other form has as much."
+    )
+    return tag("p", said) + markup.table(head, rows, text=1) + tag("p", far)

@@ -145,7 +145,7 @@ def plan(
         repeated,
         budget,
         asked,
-        law=f"{law.name}, {law.source}; {fit.n_runs} runs, {fit.status}",
+        law=f"{law.name}, {law.source}; {fit.n_runs} of {fit.n_given} runs, {fit.status}",
         target=fit.target,
         intervals=intervals,
         level=fit.level,

@@ -76,7 +76,8 @@ class Account:
 
     def text(self) -> str:
         """The account as a person reads it."""
-        head = f"N {short(self.params)} on {short(self.tokens)} tokens, {self.tokens / self.params:.3g} per parameter"
+        each = typed(self.tokens / self.params, 3)
+        head = f"N {short(self.params)} on {short(self.tokens)} tokens, {each} per parameter"
         lines = [head, *([f"on {self.machine.told}"] if self.machine else []), *self.lines()]
         if self.machine:
             lines.append("Note: the utilisation is assumed; a model of under 1e8 parameters reaches far less")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from analysis.digits import compute, plural, short
+from analysis.digits import compute, plural, short, typed
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.jsonable import jsonable
 from analysis.plan.budget import Budget
@@ -100,7 +100,7 @@ def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     growing = "" if plan.repeats else f", growing as C^{plan.a:.2f}"
     yield "N", f"{short(plan.params)} parameters{between('params', short)}{growing}"
     ratio = plan.tokens / plan.params
-    yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {ratio:.3g} per parameter"
+    yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {typed(ratio, 3)} per parameter"
     if math.isfinite(plan.loss):
         yield "Loss", f"{plan.loss:.4f} {unit}{plan.loss_of}{between('loss', '{:.4f}'.format)}"
         if of_run := between("one run", "{:.4f}".format):
@@ -154,8 +154,8 @@ def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
         price = "" if v.cost_ratio == 1 else f", a FLOP of serving at the price of {v.cost_ratio:.3g} of training"
         yield "", f"reaches the same {v.loss:.4f}; {cost}{price}"
         N, D = v.params / float(v.cheapest_to_train.params), v.tokens / float(v.cheapest_to_train.tokens)
-        served = f"it serves {v.inference_tokens / v.tokens:.3g} tokens for each one it is trained on"
-        yield "", f"{N:.0%} of the size and {D:.3g} times the tokens of the cheapest to train; {served}"
+        served = f"it serves {typed(v.inference_tokens / v.tokens, 3)} tokens for each one it is trained on"
+        yield "", f"{N:.0%} of the size and {typed(D, 3)} times the tokens of the cheapest to train; {served}"
     if (r := plan.repeated) and plan.repeats:
         yield "Repeated", f"{short(r.unique_tokens)} unique tokens, {r.epochs:.3g} epochs of them"
         fresh = f"fresh tokens would give {float(r.fresh.loss):.4f}"
@@ -188,7 +188,7 @@ def _rivals(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "Others", "would choose, and the loss that this fit expects of it:"
     width = max(len(r.name) for r in plan.rivals)
     for r in plan.rivals:
-        choice = f"N {short(r.params)}, D {short(r.tokens)}, D/N {r.tokens / r.params:.3g} (N {r.counts})"
+        choice = f"N {short(r.params)}, D {short(r.tokens)}, D/N {typed(r.tokens / r.params, 3)} (N {r.counts})"
         yield "", f"{r.name:<{width}}  {r.loss:.4f}  {choice}"
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.digits import short
+from analysis.digits import short, typed
 from analysis.load import load
 from analysis.tuning import tune
 from analysis.tuning.bowls import INTERIOR
@@ -36,9 +36,9 @@ class OwnRates:
         for name, value in (("params", params), ("tokens", tokens), ("batch_tokens", batch_tokens)):
             low, high = self.ranges.get(name, (0.0, math.inf))
             if value > 1.001 * high:
-                told.append(f"{SWEPT[name]} is {value / high:.2g} times the largest swept, {short(high)}")
+                told.append(f"{SWEPT[name]} is {typed(value / high, 2)} times the largest swept, {short(high)}")
             elif value < low / 1.001:
-                told.append(f"{SWEPT[name]} is {low / value:.2g} times below the smallest swept, {short(low)}")
+                told.append(f"{SWEPT[name]} is {typed(low / value, 2)} times below the smallest swept, {short(low)}")
             farthest = max(farthest, value / high, low / value)
         guess = farthest > FAR
         return "; ".join([*told, *(["its rate is a guess"] if guess else [])]), guess

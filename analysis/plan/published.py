@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis import frontier
-from analysis.digits import short
+from analysis.digits import short, typed
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, Gadre, Muennighoff
@@ -261,7 +261,7 @@ class Choice:
 
     def text(self) -> str:
         loss = f", loss {self.loss:.3f}" if math.isfinite(self.loss) else ""
-        size = f"N {short(self.params)}, D {short(self.tokens)}, D/N {self.tokens / self.params:.3g}"
+        size = f"N {short(self.params)}, D {short(self.tokens)}, D/N {typed(self.tokens / self.params, 3)}"
         return f"{self.name:<16} {size}{loss} (N {self.counts}; {self.data}{self.outside})"
 
 

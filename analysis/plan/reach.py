@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 
 from analysis.digits import short, typed
-from analysis.fit.estimate import Fit
+from analysis.fit.estimate import SLACK, Fit
 
 FAR = 10.0  # times the largest N, D, ... fitted: beyond it an answer is called a guess
 FAR_FLOPS = 100.0  # the same of compute, which is their product
-SLACK = 1.005  # a value typed to three digits, half a unit off, is still the largest one
 
 NAMES = {"params": "N", "tokens": "D", "unique_tokens": "unique tokens", "flops": "C", "steps_min": "S_min"}
 
