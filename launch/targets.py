@@ -64,10 +64,22 @@ def check(request: Request, study: Study, target: str) -> None:
             "its hosts start scaling study run CONFIG --out PLACE --distributed auto, as docs/pods.md says"
         )
     TARGETS[target].check(request)
+    _check_hosts(request, target)
     if request.tasks > len(study.runs):
         raise InputError(f"{request.tasks} tasks for {len(study.runs)} runs; use --tasks {len(study.runs)} at most")
     _check_devices(request, study)
     _check_data(request, study, target)
+
+
+def _check_hosts(request: Request, target: str) -> None:
+    """Whether Google has the hosts of a slice, where their chips were given: 4, and what a queued resource chooses."""
+    one = request.accelerator
+    usual = chips.accelerator(one.name) if one.chip.kind == "tpu" and target in ELSEWHERE else one
+    if one.per_host != usual.per_host and (target == "tpu-vm" or one.per_host != usual.chip.host):
+        raise InputError(
+            f"{one.typed}: --on {target} has {one.name} in hosts of {usual.per_host}, not of {one.per_host}; leave "
+            "host= out"
+        )
 
 
 def _check_devices(request: Request, study: Study) -> None:

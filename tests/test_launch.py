@@ -101,6 +101,7 @@ GKE = [
     request("v5e:4x4", image=IMAGE, tasks=16, spot=True, data="gs://my-bucket/tokens", options=(("queue", "team"),)),
     request("v5p:4x4x4", image=IMAGE, slices=2, mesh=(("data", 2), ("fsdp", 64)), seconds=3600),
     request("v6e:2x4", image=IMAGE, options=(("priority", "high"), ("service_account", "trainer"), ("restarts", "0"))),
+    request("v6e:2x4,host=4", image=IMAGE, slices=2),
     request("tpu7x:2x2x1", image=IMAGE),
     request("h100:16", image=IMAGE, tasks=2),
     request("cpu", image=IMAGE),
@@ -715,6 +716,10 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: slurm.check(request(out="/shared/x", spot=True)), "--with partition=NAME"),
         (lambda: slurm.check(request(out="/shared/x", seconds=60)), "notice of 300 s"),
         (lambda: gke.check(request()), "no image"),
+        (lambda: gke.check(request("v6e:2x4", slices=2)), "2 x v6e:2x4: GKE joins slices of several hosts alone"),
+        (lambda: gke.check(request("v6e:2x4,peak=1e15", slices=2)), "use v6e:2x4,host=4, the same slice in hosts of 4"),
+        (lambda: gke.check(request("v5e:1x1", slices=2)), "use v5e:4x4"),
+        (lambda: gke.check(request("v4:2x2x1", slices=2)), "use v4:2x2x2"),
         (lambda: gke.check(request(out="/home/me/x", image=IMAGE)), "gone with the pod; use gs://"),
         (lambda: tpu_vm.check(request("tpu7x:2x2x1", image=IMAGE, options=ZONE)), "use --on gke"),
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE)), "no zone"),
@@ -838,6 +843,17 @@ def test_a_tpu_that_is_not_listed_is_not_sent_from_platform_to_platform():
             targets.check(wish, a_study(batch=8), target)
 
 
+def test_hosts_that_were_given_are_obeyed_where_the_platform_has_them():
+    fields: dict[str, Any] = {"image": IMAGE, "data": "gs://my-bucket/tokens", "options": ZONE}
+    targets.check(request("v6e:2x4,host=4", **fields), a_study(batch=8), "mig")
+    for target, text, said in (
+        ("tpu-vm", "v6e:2x4,host=4", "has v6e:2x4 in hosts of 8, not of 4; leave host= out"),
+        ("mig", "v6e:4x4,host=8", "has v6e:4x4 in hosts of 4, not of 8"),
+    ):
+        with pytest.raises(InputError, match=said):
+            targets.check(request(text, **fields), a_study(batch=16), target)
+
+
 def test_a_mesh_that_is_advised_divides_the_study():
     wish = request("h100:8", image=IMAGE)
     assert targets.fitting(wish, a_study(batch=8)) == "fsdp=8"
@@ -849,7 +865,7 @@ def test_a_mesh_that_is_advised_divides_the_study():
             targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(wrong)), a_narrow_study(), "gke")
     tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
     with pytest.raises(InputError, match=r"or choose another --mesh, such as --mesh data=4,fsdp=2"):
-        targets.check(request("v6e:2x2", slices=2, **tokens), a_narrow_study(d_model=18), "gke")
+        targets.check(request("v6e:2x2", slices=2, options=ZONE, **tokens), a_narrow_study(d_model=18), "tpu-vm")
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
         targets.check(wish, a_study(batch=1), "gke")
@@ -867,6 +883,7 @@ def test_the_node_pool_that_a_slice_needs_is_said():
     for text, slices, said in (
         ("v5e:4x4", 1, "wants a node pool of 4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4"),
         ("v6e:2x4", 1, "wants a node pool of 1 node of ct6e-standard-8t"),
+        ("v6e:2x4,host=4", 1, "wants a node pool of 2 nodes of ct6e-standard-4t with --tpu-topology=2x4"),
         (
             "tpu7x:2x2x2",
             2,
