@@ -763,13 +763,19 @@ def test_text_that_lies_on_this_machine_has_to_be_in_the_bucket_of_the_output():
     for target, options in (("gke", ()), ("mig", ZONE), ("tpu-vm", ZONE), ("skypilot", ())):
         wish = request("v6e:1x1", image=IMAGE, options=options, data="gs://my-bucket/tokens")
         for lost in ("text:notes/*.md", "text:/gs/other-bucket/notes/*.md", "tfds:lm1b"):
-            with pytest.raises(InputError, match=r"--set data\.source=text:/gs/my-bucket/notes"):
-                targets.check(wish, a_study(lost), target)
+            for source in (lost, f"dedup({lost})", f"mix:0.5*{lost}+0.5*text:/gs/my-bucket/notes/*.md"):
+                with pytest.raises(InputError) as error:
+                    targets.check(wish, a_study(source), target)
+                assert str(error.value).startswith(f"{lost} lies on this machine alone; copy it to the output's bucket")
+                assert "--set data.source=text:/gs/my-bucket/notes" in str(error.value)
+        targets.check(wish, a_study("corrupt(python, share=0.5)"), target)
         targets.check(wish, a_study("text:/gs/my-bucket/notes/*.md"), target)
         targets.check(wish, a_study("tfds:lm1b?data_dir=/gs/my-bucket/tfds"), target)
     with pytest.raises(InputError, match=r"data\.tokenizer=mine\.model lies on this machine alone"):
         targets.check(request(image=IMAGE), dataclasses.replace(a_study(), runs=(with_tokenizer("mine.model"),)), "gke")
     targets.check(request(out="/shared/x"), a_study("text:notes/*.md"), "slurm")
+    with pytest.raises(InputError, match=r"^text:notes/\*\.md lies on this machine alone; stage its tokens"):
+        targets.check(request(image=IMAGE, direct=True), a_study("text:notes/*.md"), "gke")
 
 
 def test_tokens_named_by_their_id_have_to_be_staged_for_a_cloud():
@@ -811,7 +817,8 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
     [
         ("v4:2x2x1", 8, {}, "whose lanes lie on 4 of the 4 devices"),
         ("h100:8", 8, {}, "whose lanes lie on 8 of the 8 devices"),
-        ("tpu7x:2x2x1", 4, {}, "whose lanes lie on 4 of the 8 devices; --mesh fsdp=8 has all of them train each run"),
+        ("tpu7x:2x2x1", 4, {}, "4 of the 8 devices; --mesh run=4,fsdp=2 or --accelerator tpu7x:1x1x1 --tasks 2 leaves"),
+        ("v4:2x2x1", 3, {}, "lie on 3 of the 4 devices; --mesh fsdp=4 leaves none idle"),  # v4 has no smaller slice
         ("h100:8", 8, {"tasks": 2}, "whose lanes lie on 4 of the 8 devices"),
         ("h100:8", 8, {"mesh": (("data", 8),)}, ""),
         ("h100:1", 8, {}, ""),
@@ -819,9 +826,9 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
 )
 def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerator, n, fields, said):
     wish = request(accelerator, image=IMAGE, **fields)
-    study = Study("mine", "?", tuple(dataclasses.replace(a_study(batch=8).runs[0], seed=seed) for seed in range(n)))
+    study = small_runs(n)
     targets.check(wish, study, "gke")
-    told = targets.spread(wish, study)
+    told = targets.spread(wish, study, "gke")
     assert said in told
     assert bool(said) == bool(told)
 
@@ -869,6 +876,54 @@ def test_a_mesh_that_is_advised_divides_the_study():
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
         targets.check(wish, a_study(batch=1), "gke")
+
+
+def small_runs(n: int, batch: int = 8) -> Study:
+    return Study("mine", "?", tuple(dataclasses.replace(a_study(batch=batch).runs[0], seed=seed) for seed in range(n)))
+
+
+def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_slices_that_there_are():
+    def said(study: Study, accelerator: str = "v4-32", target: str = "tpu-vm", **fields) -> str:
+        fields |= {"image": IMAGE, "options": ZONE, "data": "gs://my-bucket/tokens"}
+        with pytest.raises(InputError) as error:
+            targets.check(request(accelerator, **fields), study, target)
+        return str(error.value)
+
+    for n, mesh in ((32, "run=16"), (12, "run=4,fsdp=4"), (20, "run=4,fsdp=4")):
+        assert said(small_runs(n)).endswith(f"such as --mesh {mesh}")
+        found = request("v4-32", image=IMAGE, options=ZONE, data="gs://my-bucket/tokens", mesh=parse_mesh(mesh))
+        targets.check(found, small_runs(n), "tpu-vm")
+    assert said(small_runs(6, batch=1)).endswith(
+        "no mesh of all divides the study; use --accelerator v4:2x2x1 --tasks 1"
+    )
+    assert said(small_runs(16, batch=1), "v5e:8x8").endswith("use --accelerator v5e:1x1 --tasks 16")
+    assert said(small_runs(1, batch=1)).endswith("use fewer chips")
+    assert "tensor=32 over 2 slices: data, run or fsdp" in said(
+        small_runs(16), "v6e:4x4", slices=2, mesh=(("tensor", 32),)
+    )
+    wish = request("v5e:2x4", "/x")
+    assert "--tasks" not in targets.spread(wish, small_runs(3, batch=1), "local")  # which has one TPU host
+    assert "--accelerator v5e:1x1 --tasks 3" in targets.spread(
+        dataclasses.replace(wish, out=BUCKET, image=IMAGE), small_runs(3, batch=1), "gke"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "slices", "mesh", "said"),
+    [
+        ("v6e:4x4", 2, "fsdp=32", "fsdp crosses 2 slices, .* over the data-centre network; data=2,fsdp=16 keeps"),
+        ("v6e:4x4", 4, "data=2,fsdp=32", "fsdp crosses 4 slices, .*; data=8,fsdp=8 keeps"),
+        ("v6e:4x4", 2, "data=2,fsdp=16", ""),
+        ("v6e:4x4", 2, "run=2,fsdp=16", ""),  # runs know nothing of one another
+        ("v6e:4x4", 2, "", ""),
+        ("v6e:4x4", 1, "fsdp=16", ""),
+        ("h100:16", 1, "fsdp=16", "fsdp crosses 2 hosts, .*; data=2,fsdp=8 keeps"),
+    ],
+)
+def test_a_mesh_that_gathers_matrices_across_slices_is_told(accelerator, slices, mesh, said):
+    told = targets.crossing(request(accelerator, slices=slices, mesh=parse_mesh(mesh)))
+    assert re.search(said, told)
+    assert bool(said) == bool(told)
 
 
 def test_several_slices_or_hosts_of_gpus_are_joined_by_data():
