@@ -67,6 +67,9 @@ def test_a_place_in_a_bucket_is_no_folder_on_the_disk(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"^gs://study/x/packs: a place in a bucket, and this needs a folder"):
             disk_only()
     assert not list(tmp_path.iterdir())
+    for none in ("gs://", "s3:/"):
+        with pytest.raises(buckets.NoStore, match=r"^(gs|s3)://: no bucket is named; wanted (gs|s3)://BUCKET/FOLDER$"):
+            folders.place(none)
 
 
 def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
