@@ -106,7 +106,7 @@ def _check_devices(request: Request, study: Study, target: str) -> None:
             f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; {way}"
         )
     if request.sizes:
-        mesh_axes.across(request.sizes, request.islands)
+        mesh_axes.across(request.sizes, request.islands)  # which names a way out itself
         try:
             _check_mesh(request, request.sizes, _packs(request, study))
         except InputError as error:
