@@ -166,9 +166,10 @@ def store(forecast: Forecast, path: str | Path) -> Path:
         The file.
 
     Raises:
-        InputError: the file is there already.
+        InputError: the file is there already, or lies in a bucket.
     """
-    path = _in_folder(forecast, Path(path)) if str(path).endswith("/") or Path(path).is_dir() else Path(path)
+    place = folders.on_disk(path)
+    path = _in_folder(forecast, place) if str(path).endswith("/") or place.is_dir() else place
     try:
         write_once(path, forecast.to_dict())
     except FileExistsError as error:

@@ -58,11 +58,23 @@ def check(request: Request) -> None:
     if chip.kind != "cpu" and not chip.label:
         known = ", ".join(each.name for each in chips.CHIPS.values() if each.label and each.kind == chip.kind)
         raise InputError(f"{request.accelerator.name}: GKE has {known}; use --on slurm or local")
+    if request.slices > 1 and request.accelerator.hosts == 1:
+        raise InputError(f"{request.hardware}: GKE joins slices of several hosts alone; use {_several_hosts(request)}")
     if not request.image:
         raise InputError("no image: pods need one with this program, as docs/launch/gke.md builds it; --image NAME")
     for what, path in (("output", request.out), ("data", request.data)):
         if path and not in_bucket(path):
             raise InputError(f"{what} {path}: a pod's own disk is gone with the pod; use gs://bucket/folder")
+
+
+def _several_hosts(request: Request) -> str:
+    """The nearest slice that has several hosts, as it is typed."""
+    one = request.accelerator
+    full = chips.CHIPS[one.chip.name].host
+    if one.chips > full:
+        return f"{one.name},host={full}, the same slice in hosts of {full}"
+    shapes = ("x".join(map(str, shape)) for shape in chips.slices(one.chip))
+    return next(found.name for shape in shapes if (found := chips.accelerator(f"{one.chip.name}:{shape}")).hosts > 1)
 
 
 def notes(request: Request) -> tuple[str, ...]:

@@ -126,12 +126,16 @@ class Request:
         return self.accelerator.hosts * self.slices
 
     @property
+    def islands(self) -> int:
+        """What of one task the data-centre network joins: slices, as JAX counts them, or hosts with GPUs."""
+        return self.hosts if self.accelerator.chip.kind == "gpu" else self.slices
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The mesh that a task will use; empty where its lanes are spread over the devices of one host."""
         if self.mesh or self.hosts == 1:
             return dict(self.mesh)
-        slices = self.hosts if self.accelerator.chip.kind == "gpu" else self.slices  # as JAX sees them
-        return mesh_axes.usual(self.devices, slices)
+        return mesh_axes.usual(self.devices, self.islands)
 
     @property
     def parts(self) -> range:

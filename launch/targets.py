@@ -1,13 +1,18 @@
 """The platforms, and the checks that all of them share: everything that can be known before anything is written."""
 
+import contextlib
+import dataclasses
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from launch import bucket, gke, local, mig, skypilot, slurm, tpu_vm
 from launch.request import Request
-from scaling import chips, layout, mesh_axes, packs, sharding, split
-from scaling.config import RunConfig, Study, program
+from scaling import calibration, chips, layout, mesh_axes, packs, sharding, split
+from scaling.config import RunConfig, Study
+from scaling.data import mixture
 from scaling.errors import InputError
 
 
@@ -64,19 +69,31 @@ def check(request: Request, study: Study, target: str) -> None:
             "its hosts start scaling study run CONFIG --out PLACE --distributed auto, as docs/pods.md says"
         )
     TARGETS[target].check(request)
+    _check_hosts(request, target)
     if request.tasks > len(study.runs):
         raise InputError(f"{request.tasks} tasks for {len(study.runs)} runs; use --tasks {len(study.runs)} at most")
-    _check_devices(request, study)
+    _check_devices(request, study, target)
     _check_data(request, study, target)
 
 
-def _check_devices(request: Request, study: Study) -> None:
+def _check_hosts(request: Request, target: str) -> None:
+    """Whether Google has the hosts of a slice, where their chips were given: 4, and what a queued resource chooses."""
+    one = request.accelerator
+    usual = chips.accelerator(one.name) if one.chip.kind == "tpu" and target in ELSEWHERE else one
+    if one.per_host != usual.per_host and (target == "tpu-vm" or one.per_host != usual.chip.host):
+        raise InputError(
+            f"{one.typed}: --on {target} has {one.name} in hosts of {usual.per_host}, not of {one.per_host}; leave "
+            "host= out"
+        )
+
+
+def _check_devices(request: Request, study: Study, target: str) -> None:
     """Whether devices of a task would stand idle, or do not divide its runs where they train them together."""
     runs = list(dict.fromkeys(study.runs))
     product = math.prod(size for _, size in request.mesh)
     if request.mesh and request.accelerator.chip.kind != "cpu" and product != request.devices:
         told, mesh = " x ".join(str(size) for _, size in request.mesh), fitting(request, study)
-        way = f"make the axes multiply to that, as in {mesh}" if mesh else "no mesh of all divides the study"
+        way = f"make the axes multiply to that, as in {mesh}" if mesh else _without_mesh(request, study, target)
         raise InputError(f"mesh {told} = {product} devices, but {request.hardware} has {request.devices}; {way}")
     if (request.profile or request.save_steps) and not request.sizes:
         mesh = fitting(request, study)
@@ -89,40 +106,91 @@ def _check_devices(request: Request, study: Study) -> None:
             f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; {way}"
         )
     if request.sizes:
+        mesh_axes.across(request.sizes, request.islands)  # which names a way out itself
         try:
-            for these in _programs(study):
-                sharding.check(these, request.sizes)
+            _check_mesh(request, request.sizes, _packs(request, study))
         except InputError as error:
-            mesh = "" if request.mesh else fitting(request, study)
-            raise InputError(f"{error}{f', such as --mesh {mesh}' if mesh else ''}") from None
+            mesh = fitting(request, study)
+            way = f", such as --mesh {mesh}" if mesh else f"; {_without_mesh(request, study, target)}"
+            raise InputError(f"{error}{way}") from None
 
 
-def _programs(study: Study) -> list[list[RunConfig]]:
-    """The runs of a study by the program that trains them."""
-    found: dict[RunConfig, list[RunConfig]] = {}
-    for run in dict.fromkeys(study.runs):
-        found.setdefault(program(run), []).append(run)
-    return list(found.values())
+def _check_mesh(request: Request, sizes: Mapping[str, int], found: Sequence[Sequence[RunConfig]]) -> None:
+    mesh_axes.across(sizes, request.islands)
+    for pack in found:
+        sharding.check(pack, sizes)
+
+
+def _packs(request: Request, study: Study) -> list[list[RunConfig]]:
+    """The packs of all tasks where a mesh trains each, unless measurements on the machine make them smaller."""
+    chip, parts = request.accelerator.chip, split.parts(study.runs, request.tasks)
+    costs = calibration.Costs(chip.kind, told=chip.hbm / chip.devices)
+    return layout.packed(list(parts), lambda run: run, lambda run: (run.data, parts[run]), costs.lanes)
 
 
 def fitting(request: Request, study: Study) -> str:
-    """A mesh of all devices of a task that divides every run of a study, as it is typed; empty where there is none."""
-    n, programs = request.devices, _programs(study)
+    """A mesh of all devices of a task that divides every pack of a study, as it is typed; empty where there is none.
+
+    Runs side by side have nothing to say, so `run` is as large as the packs allow; then little tensor, much fsdp.
+    """
+    n, found = request.devices, _packs(request, study)
     divisors = [k for k in range(1, n + 1) if n % k == 0]
-    pairs = [(tensor, data) for tensor in divisors for data in divisors if n % (tensor * data) == 0]
-    pairs.sort(key=lambda pair: (pair[0], pair[1] % request.slices > 0, pair[1]))  # little tensor, much fsdp
-    for tensor, data in pairs:
-        sizes = {"data": data, "fsdp": n // data // tensor, "tensor": tensor}
-        try:
-            for these in programs:
-                sharding.check(these, sizes)
-        except InputError:
-            continue
-        return mesh_axes.show(sizes)
+    lanes = [k for k in divisors if all(len(pack) % k == 0 for pack in found)]
+    shapes = [
+        {"run": run, "data": data, "fsdp": n // run // data // tensor, "tensor": tensor}
+        for run, data, tensor in itertools.product(lanes, divisors, divisors)
+        if n % (run * data * tensor) == 0
+    ]
+
+    def dear(sizes: Mapping[str, int]) -> tuple[int, bool, int, int]:
+        crosses = sizes["data"] % request.islands > 0 and sizes["run"] % request.islands > 0
+        return sizes["tensor"], crosses, -sizes["run"], sizes["data"]
+
+    for sizes in sorted(shapes, key=dear):
+        with contextlib.suppress(InputError):
+            _check_mesh(request, sizes, found)
+            return mesh_axes.show(sizes)
     return ""
 
 
-def spread(request: Request, study: Study) -> str:
+def _without_mesh(request: Request, study: Study, target: str) -> str:
+    """The way out where no mesh of all devices divides a study."""
+    less = smaller(request, study, target)
+    return f"no mesh of all divides the study; use {_typed(less) if less else 'fewer chips'}"
+
+
+def smaller(request: Request, study: Study, target: str) -> Request | None:
+    """The study on the smallest such accelerators, on as many at most; None where the target has no smaller ones."""
+    one = request.accelerator
+    shapes = chips.slices(one.chip) if one.chip.kind == "tpu" else [(1,)]
+    with contextlib.suppress(InputError, IndexError):  # no slices are known of a TPU that is not listed
+        found = chips.accelerator(f"{one.chip.name}:{'x'.join(map(str, shapes[0]))}{one.chip.numbers}")
+        most = request.tasks * request.chips // found.chips
+        tasks = max(1, min(most, len(dict.fromkeys(study.runs)) // found.devices))
+        less = dataclasses.replace(request, accelerator=found, slices=1, mesh=(), tasks=tasks)
+        if found.chips < request.chips:
+            TARGETS[target].check(less)
+            _check_devices(less, study, target)
+            return less
+    return None
+
+
+def _typed(request: Request) -> str:
+    return f"--accelerator {request.accelerator.typed} --tasks {request.tasks}"
+
+
+def _busy(request: Request, study: Study) -> list[int]:
+    """On how many devices of a task's one host the lanes of each pack lie, without a mesh."""
+    parts, most = split.parts(study.runs, request.tasks), layout.ACCELERATED_PACK * request.devices
+    busy: list[int] = []
+    for part in request.parts:
+        runs = [run for run, its in parts.items() if its == part]
+        found = layout.packed(runs, lambda run: run, lambda run: run.data, lambda _: most, request.devices)
+        busy += [packs.across(pack, request.devices) for pack in found]
+    return busy
+
+
+def spread(request: Request, study: Study, target: str) -> str:
     """How a study without a mesh uses the devices of a task's one host; empty where there is one, or a mesh.
 
     Where a pack has other lanes than its devices divide, or a program has one run, fewer of them work on it.
@@ -130,20 +198,23 @@ def spread(request: Request, study: Study) -> str:
     n = request.devices
     if n == 1 or request.sizes:
         return ""
-    parts = split.parts(study.runs, request.tasks)
-    busy: list[int] = []
-    for part in request.parts:
-        runs = [run for run, its in parts.items() if its == part]
-        most = layout.ACCELERATED_PACK * n
-        found = layout.packed(runs, lambda run: run, lambda run: run.data, lambda _, most=most: most, n)
-        busy += [packs.across(pack, n) for pack in found]
+    busy = _busy(request, study)
     few, many = min(busy), max(busy)
-    told = f"{few}" if few == many else f"{few} to {many}"
-    mesh = "" if few == n else fitting(request, study)
-    way = f"; --mesh {mesh} has all of them train each run, more --tasks on fewer chips each one" if mesh else ""
-    if few < n and not mesh:
-        way = "; more --tasks on fewer chips use each one"
+    told, way = f"{few}" if few == many else f"{few} to {many}", ""
+    if few < n:
+        mesh, less = fitting(request, study), smaller(request, study, target)
+        ways = [f"--mesh {mesh}"] if mesh else []
+        if less and min(_busy(less, study)) == less.devices:
+            ways.append(_typed(less))
+        way = f"; {' or '.join(ways)} leaves none idle" if ways else ""
     return f"without --mesh the runs of one program are a pack, whose lanes lie on {told} of the {n} devices{way}"
+
+
+def crossing(request: Request) -> str:
+    """What to say of a mesh that gathers matrices across slices, or hosts with GPUs; empty where it does not."""
+    return mesh_axes.crossing(
+        request.sizes, request.islands, "hosts" if request.accelerator.chip.kind == "gpu" else "slices"
+    )
 
 
 def _check_data(request: Request, study: Study, target: str) -> None:
@@ -152,7 +223,7 @@ def _check_data(request: Request, study: Study, target: str) -> None:
     if target not in ELSEWHERE:
         return
     seen = "\0" if request.direct else f"{bucket.ROOT}/{bucket.name(request.out)}/"  # of what is mounted, if any
-    for source in dict.fromkeys(source for run in study.runs for source in _sources(run)):
+    for source in _sources(study):
         kind = source.partition(":")[0]
         if kind == "tokens" and not request.data:
             raise InputError(
@@ -161,12 +232,12 @@ def _check_data(request: Request, study: Study, target: str) -> None:
         if kind not in ("python", "synthetic", "tokens") and seen not in source:
             if request.direct:
                 raise InputError(
-                    f"text {source} lies on this machine alone; stage its tokens as docs/launch/buckets.md says and "
-                    "name them tokens:ID"
+                    f"{source} lies on this machine alone; stage its tokens as docs/launch/buckets.md says and name "
+                    "them tokens:ID"
                 )
             raise InputError(
-                f"text {source} lies on this machine alone; copy it to the output's bucket and name it as the job sees "
-                f"it, as in --set data.source=text:{seen}notes/*.txt, or stage its tokens and name them tokens:ID"
+                f"{source} lies on this machine alone; copy it to the output's bucket and name it as the job sees it, "
+                f"as in --set data.source=text:{seen}notes/*.txt, or stage its tokens and name them tokens:ID"
             )
     for tokenizer in {run.data.tokenizer for run in study.runs} - {"bpe", "bytes"}:
         if request.direct:
@@ -186,5 +257,10 @@ def _check_data(request: Request, study: Study, target: str) -> None:
         )
 
 
-def _sources(run: RunConfig) -> tuple[str, ...]:
-    return (run.data.source, *filter(None, [run.data.validation]), *run.eval.transfer)
+def _sources(study: Study) -> list[str]:
+    """What the sources of a study are made of, but for what a rule makes up: tasks and pairs."""
+    found: dict[str, str] = {}
+    for run in study.runs:
+        for source in (run.data.source, *filter(None, [run.data.validation]), *run.eval.transfer):
+            mixture.form(source, found)
+    return list(found)

@@ -138,6 +138,17 @@ class Bucket(PosixPath):
         yield from (self / name for name in listing(self))
 
 
+def named(path: Bucket) -> Bucket:
+    """The path, which has to be in a bucket. Of gs:// a file in it would be one.
+
+    Raises:
+        NoStore: it names none.
+    """
+    if len(path.parts) < 2:
+        raise NoStore(f"{path}: no bucket is named; wanted {path.scheme}://BUCKET/FOLDER")
+    return path
+
+
 def create(path: Bucket, content: bytes) -> None:
     """Writes an object that is not there yet. Of several who try, one succeeds.
 
@@ -376,8 +387,7 @@ def _asked(path: Bucket, ask: Callable[[Any], T]) -> T:
         OSError: it gave none, or refused; why in a line.
         NoStore: its package is not installed, or the path names no bucket.
     """
-    if len(path.parts) < 2:
-        raise NoStore(f"{path}: no bucket is named; wanted {path.scheme}://BUCKET/FOLDER")
+    named(path)
     try:
         return ask(_store(path))
     except FileNotFoundError:

@@ -30,7 +30,7 @@ class Chip:
     hbm: float  # bytes; nan likewise
     host: int  # chips on a host: of a slice over several hosts, of a usual server
     cores: int = 1  # per chip, as the names of slices count them
-    alone: tuple[int, ...] = ()  # sizes of slices that are one host
+    alone: tuple[int, ...] = ()  # sizes of slices that are one host; none larger than a host that was given
     largest: tuple[int, ...] = ()  # the whole pod; empty: nobody says which slices there are
     power: float = math.nan  # watts, of a chip or its card; nan where the maker prints none
     devices: int = 1  # per chip, as JAX sees them
@@ -180,7 +180,8 @@ def named(text: str) -> Chips:
             "v5e:4x4, h100:8, rtx4090:2, cpu; or its numbers too: mi300x:8,peak=1.3e15,hbm=2e11"
         )
     known = CHIPS.get(name) or Chip(name, "tpu" if "x" in size else "gpu", math.nan, math.nan, 4 if "x" in size else 8)
-    chip = dataclasses.replace(known, **numbers, numbers="".join(f",{part}" for part in given))
+    alone = tuple(chips for chips in known.alone if chips <= numbers.get("host", math.inf))
+    chip = dataclasses.replace(known, **numbers, alone=alone, numbers="".join(f",{part}" for part in given))
     if chip.kind == "tpu" and mark != "-":
         topology = _topology(text, chip, size)
         return Chips(chip, math.prod(topology), topology)

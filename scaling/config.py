@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -220,6 +221,15 @@ class ModelConfig:
         return self.d_head * (self.n_kv_head or self.n_head)
 
 
+def _on_disks(name: str, source: str) -> None:
+    """Refuses a text in a bucket, also within another source."""
+    if found := re.search(r"text:(?:[^()]*,)?\s*([A-Za-z][A-Za-z0-9+.-]+://[^\s,)]*)", source):
+        raise InputError(
+            f"{name}={source}: text is read from disks, and {found[1]} is none; copy it or mount the bucket "
+            "(docs/buckets.md), or stage its tokens and name them tokens:ID (docs/launch/buckets.md)"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
@@ -235,6 +245,8 @@ class DataConfig:
         for name in ("source", "tokenizer"):
             if not getattr(self, name):
                 raise InputError(f"data.{name} is empty; leave it out for the default, or see docs/data.md")
+        for name in ("source", "validation"):
+            _on_disks(f"data.{name}", getattr(self, name))
         if self.source.startswith("tokens:") and self.validation:
             raise InputError(
                 f"data.validation={self.validation}: {self.source} have held-out text of their own, and no other "
@@ -331,6 +343,8 @@ class EvalConfig:
         for name in ("noise", "train_windows", "answers", "by_frequency", "scores"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
+        for source in self.transfer:
+            _on_disks("eval.transfer", source)
         if len(set(self.transfer)) < len(self.transfer):
             raise InputError(f"eval.transfer={','.join(self.transfer)} names a source twice; name each once")
         if self.answers and not self.tasks:

@@ -45,8 +45,14 @@ def staging(of: Bucket) -> Path:
 
 
 def place(name: Path | str) -> Path:
-    """The folder or file of that name, on a disk or in a bucket."""
-    return name if isinstance(name, Bucket) else Bucket(name) if buckets.is_url(str(name)) else on_disk(name)
+    """The folder or file of that name, on a disk or in a bucket.
+
+    Raises:
+        InputError: a scheme that is none of a bucket, or one without a bucket.
+    """
+    if isinstance(name, Bucket) or not buckets.is_url(str(name)):
+        return name if isinstance(name, Bucket) else on_disk(name)
+    return buckets.named(Bucket(name))
 
 
 def on_disk(path: Path | str, option: str = "") -> Path:

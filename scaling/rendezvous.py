@@ -251,12 +251,12 @@ class _Door:
         """Raises InputError for one that counts otherwise, or has the id of another that is there."""
         if caller.processes != self.me.processes:
             raise InputError(
-                f"{_shown(self.address)}: {caller.who} says --processes {caller.processes}, process 0 on "
-                f"{self.me.host} --processes {self.me.processes}; start the same command on every host"
+                f"{_shown(self.address)}: {caller.who} counts {caller.processes} processes, process 0 on "
+                f"{self.me.host} {self.me.processes}; start the same command on every host"
             )
         if other := self.came.get(caller.process):
             raise InputError(
-                f"{_shown(self.address)}: two processes say --process-id {caller.process}: on {other.host} (pid "
+                f"{_shown(self.address)}: two processes have the id {caller.process}: on {other.host} (pid "
                 f"{other.pid}) and on {caller.host} (pid {caller.pid}); give each its own, from 0"
             )
         self.came[caller.process] = caller
@@ -324,8 +324,8 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
         lost = lost or now
         if now > ends:
             raise InputError(
-                f"{_shown(address)}: nothing answers there after {wait:.0f} s ({why}); start the first process, open "
-                "the port, or give more time with --wait"
+                f"{_shown(address)}: missing: process 0, nothing answers there after {wait:.0f} s ({why}); start the "
+                "same command there, open the port, or give more time with --wait"
             ) from None
         time.sleep(AGAIN)
 

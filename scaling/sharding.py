@@ -86,12 +86,7 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
     if slices == 1:
         grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
         return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
-    across = next((name for name in ("data", "run", "fsdp") if sizes.get(name, 1) % slices == 0), None)
-    if across is None:
-        raise InputError(
-            f"--mesh {typed} over {slices} slices: data, run or fsdp must be a multiple of {slices}, "
-            f"such as data={slices},fsdp={len(devices) // slices}"
-        )
+    across = mesh_axes.across(sizes, slices)
     outer = tuple(slices if name == across else 1 for name in AXES)
     inner = tuple(size // n for size, n in zip(shape, outer, strict=True))
     grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)

@@ -21,6 +21,7 @@ from scaling.config import RunConfig
 from scaling.errors import InputError, one_line
 
 EVERY = 10.0  # seconds between lines
+PROJECT = 128  # characters of a project's name at Weights & Biases
 SEND_EVERY = 60.0  # seconds after which a bucket has what was written since
 
 
@@ -223,8 +224,11 @@ def write_curves(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> 
         writer.close()
 
 
-def write_wandb(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def write_wandb(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]], study: str) -> None:
     """As `write_curves`, for Weights & Biases: runs that were offline, which `wandb sync` sends.
+
+    Args:
+      study: its name, of which the project has what Weights & Biases allows.
 
     Raises:
       InputError: the folder has something in it, or wandb is not installed.
@@ -235,10 +239,13 @@ def write_wandb(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> N
     import wandb  # pyright: ignore[reportMissingImports] # optional
 
     folder.mkdir(parents=True, exist_ok=True)
+    project = re.sub(r"[/\\#?%:]", "-", study)[:PROJECT] or None
     quiet = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True, disable_git=True)
     for name, columns in runs.items():
         told = {key: float(value) for key, value in (part.split("=") for part in name.split() if "=" in part)}
-        run = wandb.init(dir=str(folder), name=name, config=told, reinit="finish_previous", settings=quiet)
+        run = wandb.init(
+            project=project, dir=str(folder), name=name, config=told, reinit="finish_previous", settings=quiet
+        )
         run.define_metric("*", step_metric="tokens")
         for i, tokens in enumerate(columns["tokens"]):
             row = {column: float(columns[column][i]) for column in columns.keys() - {"tokens"}}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,9 @@ def test_a_place_in_a_bucket_is_no_folder_on_the_disk(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"^gs://study/x/packs: a place in a bucket, and this needs a folder"):
             disk_only()
     assert not list(tmp_path.iterdir())
+    for none in ("gs://", "s3:/"):
+        with pytest.raises(buckets.NoStore, match=r"^(gs|s3)://: no bucket is named; wanted (gs|s3)://BUCKET/FOLDER$"):
+            folders.place(none)
 
 
 def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
@@ -282,9 +286,12 @@ with claims.take(folders.place(sys.argv[3])) as claim:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("busy", [8])
-def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, stream, folder, stub, tmp_path, cache):
+@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(store, request, tiny, stream, tmp_path, cache):
     """Killed with -9 up to three times, mostly with a checkpoint on its way; every eighth request is refused."""
+    folder, busy = request.getfixturevalue(store), 8
+    stub = request.getfixturevalue("stub" if store == "folder" else "moto")
     run = dataclasses.replace(tiny, tokens=60 * 16 * tiny.batch_tokens, unique_tokens=2**13)
     np.save(tmp_path / "stream.npy", stream)
     pack = folder / "packs" / "a"
@@ -333,9 +340,11 @@ class Busy:
 
     def __init__(self, app):
         self.app, self.busy, self.asked = app, 0, itertools.count(1)
+        self.counts: Counter[str] = Counter()
 
     def __call__(self, environ, start_response):
         n = next(self.asked)
+        self.counts["write"] += environ["REQUEST_METHOD"] in ("PUT", "POST")
         if not self.busy or n % self.busy:
             return self.app(environ, start_response)
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -23,6 +23,9 @@ from scaling.errors import InputError
         ("tpu7x:1x1x1", 1, 1),
         ("tpu7x-32", 16, 4),
         ("v9x:2x2x2,devices=2,hbm=1e11", 8, 2),  # by its numbers
+        ("v6e:2x4,host=4", 8, 2),  # on GKE it comes in one host or in two
+        ("v6e-8,host=4", 8, 2),
+        ("v5e:1x1,host=8", 1, 1),
         ("mi300x:16,peak=1.3e15", 16, 2),
         ("V5P:8x8x8", 512, 128),
         ("h100:1", 1, 1),
@@ -70,6 +73,8 @@ def test_hosts_are_called_as_on_compute_engine():
         ("v5e:2x4", "ct5lp-hightpu-8t"),
         ("v5p:4x4x4", "ct5p-hightpu-4t"),
         ("v6e:4x4", "ct6e-standard-4t"),
+        ("v6e:2x4", "ct6e-standard-8t"),
+        ("v6e:2x4,host=4", "ct6e-standard-4t"),
         ("tpu7x:1x1x1", "tpu7x-standard-1t"),
         ("tpu7x:2x2x1", "tpu7x-standard-4t"),
         ("h100:8", ""),

@@ -347,6 +347,11 @@ OF_OTHER_TYPES = (
         ),
         (lambda: EvalConfig(noise=-1), "eval.noise=-1 is negative"),
         (lambda: EvalConfig(transfer=("a", "b", "a")), "eval.transfer=a,b,a names a source twice"),
+        (lambda: DataConfig("text:gs://b/x.md"), "text is read from disks, and gs://b/x.md is none"),
+        (lambda: DataConfig("filter(text:s3://b/x, keep=0.5, by=python)"), "and s3://b/x is none; copy it or mount"),
+        (lambda: DataConfig("filter(python, keep=0.5, by=text:az://b/x)"), "and az://b/x is none"),
+        (lambda: DataConfig("mix:0.5*python+0.5*text:a.txt,gs://b/x"), "or stage its tokens and name them tokens:ID"),
+        (lambda: EvalConfig(transfer=("text:gs://b/x",)), "eval.transfer=text:gs://b/x: text is read from disks"),
         (lambda: dataclasses.replace(RUN, batch=1, eval=EvalConfig(noise=1)), "eval.noise=1 with batch=1"),
         (
             lambda: dataclasses.replace(RUN, eval=EvalConfig(by_frequency=RUN.model.n_vocab + 1)),

@@ -235,7 +235,7 @@ def test_an_unreachable_coordinator_is_told_in_one_line(tmp_path, capsys):
         cli.main([*words, "--distributed", f"127.0.0.1:{port()}", "--process-id", "1", "--wait", "1"])
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert re.search(r"nothing answers there after 1 s \(Connection refused\); start the first process", error)
+    assert re.search(r"missing: process 0, nothing answers there after 1 s \(Connection refused\); start the", error)
     assert error.count("\n") == 1
 
 

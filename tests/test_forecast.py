@@ -76,6 +76,14 @@ def test_a_forecast_is_never_rewritten(fitted, tmp_path):
     assert path.read_text() == before
 
 
+def test_a_bucket_is_no_folder_of_forecasts_and_none_of_its_name_is_made(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("gs://b/st/", "az://b/st/", "s3://b/f.json"):
+        with pytest.raises(InputError, match=f"^{place}: .*: is no folder on a disk"):
+            forecast.store(forecast.forecast(fitted, params=1e9), place)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"made": "2026"}'])
 def test_a_file_that_is_no_forecast_is_refused(text, tmp_path):
     (tmp_path / "f.json").write_text(text)

@@ -102,6 +102,7 @@ GKE = [
     request("v5e:4x4", image=IMAGE, tasks=16, spot=True, data="gs://my-bucket/tokens", options=(("queue", "team"),)),
     request("v5p:4x4x4", image=IMAGE, slices=2, mesh=(("data", 2), ("fsdp", 64)), seconds=3600),
     request("v6e:2x4", image=IMAGE, options=(("priority", "high"), ("service_account", "trainer"), ("restarts", "0"))),
+    request("v6e:2x4,host=4", image=IMAGE, slices=2),
     request("tpu7x:2x2x1", image=IMAGE),
     request("h100:16", image=IMAGE, tasks=2),
     request("cpu", image=IMAGE),
@@ -819,6 +820,10 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: slurm.check(request(out="/shared/x", spot=True)), "--with partition=NAME"),
         (lambda: slurm.check(request(out="/shared/x", seconds=60)), "notice of 300 s"),
         (lambda: gke.check(request()), "no image"),
+        (lambda: gke.check(request("v6e:2x4", slices=2)), "2 x v6e:2x4: GKE joins slices of several hosts alone"),
+        (lambda: gke.check(request("v6e:2x4,peak=1e15", slices=2)), "use v6e:2x4,host=4, the same slice in hosts of 4"),
+        (lambda: gke.check(request("v5e:1x1", slices=2)), "use v5e:4x4"),
+        (lambda: gke.check(request("v4:2x2x1", slices=2)), "use v4:2x2x2"),
         (lambda: gke.check(request(out="/home/me/x", image=IMAGE)), "gone with the pod; use gs://"),
         (lambda: tpu_vm.check(request("tpu7x:2x2x1", image=IMAGE, options=ZONE)), "use --on gke"),
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE)), "no zone"),
@@ -866,13 +871,19 @@ def test_text_that_lies_on_this_machine_has_to_be_in_the_bucket_of_the_output():
     for target, options in (("gke", ()), ("mig", ZONE), ("tpu-vm", ZONE), ("skypilot", ())):
         wish = request("v6e:1x1", image=IMAGE, options=options, data="gs://my-bucket/tokens")
         for lost in ("text:notes/*.md", "text:/gs/other-bucket/notes/*.md", "tfds:lm1b"):
-            with pytest.raises(InputError, match=r"--set data\.source=text:/gs/my-bucket/notes"):
-                targets.check(wish, a_study(lost), target)
+            for source in (lost, f"dedup({lost})", f"mix:0.5*{lost}+0.5*text:/gs/my-bucket/notes/*.md"):
+                with pytest.raises(InputError) as error:
+                    targets.check(wish, a_study(source), target)
+                assert str(error.value).startswith(f"{lost} lies on this machine alone; copy it to the output's bucket")
+                assert "--set data.source=text:/gs/my-bucket/notes" in str(error.value)
+        targets.check(wish, a_study("corrupt(python, share=0.5)"), target)
         targets.check(wish, a_study("text:/gs/my-bucket/notes/*.md"), target)
         targets.check(wish, a_study("tfds:lm1b?data_dir=/gs/my-bucket/tfds"), target)
     with pytest.raises(InputError, match=r"data\.tokenizer=mine\.model lies on this machine alone"):
         targets.check(request(image=IMAGE), dataclasses.replace(a_study(), runs=(with_tokenizer("mine.model"),)), "gke")
     targets.check(request(out="/shared/x"), a_study("text:notes/*.md"), "slurm")
+    with pytest.raises(InputError, match=r"^text:notes/\*\.md lies on this machine alone; stage its tokens"):
+        targets.check(request(image=IMAGE, direct=True), a_study("text:notes/*.md"), "gke")
 
 
 def test_tokens_named_by_their_id_have_to_be_staged_for_a_cloud():
@@ -914,7 +925,8 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
     [
         ("v4:2x2x1", 8, {}, "whose lanes lie on 4 of the 4 devices"),
         ("h100:8", 8, {}, "whose lanes lie on 8 of the 8 devices"),
-        ("tpu7x:2x2x1", 4, {}, "whose lanes lie on 4 of the 8 devices; --mesh fsdp=8 has all of them train each run"),
+        ("tpu7x:2x2x1", 4, {}, "4 of the 8 devices; --mesh run=4,fsdp=2 or --accelerator tpu7x:1x1x1 --tasks 2 leaves"),
+        ("v4:2x2x1", 3, {}, "lie on 3 of the 4 devices; --mesh fsdp=4 leaves none idle"),  # v4 has no smaller slice
         ("h100:8", 8, {"tasks": 2}, "whose lanes lie on 4 of the 8 devices"),
         ("h100:8", 8, {"mesh": (("data", 8),)}, ""),
         ("h100:1", 8, {}, ""),
@@ -922,9 +934,9 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
 )
 def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerator, n, fields, said):
     wish = request(accelerator, image=IMAGE, **fields)
-    study = Study("mine", "?", tuple(dataclasses.replace(a_study(batch=8).runs[0], seed=seed) for seed in range(n)))
+    study = small_runs(n)
     targets.check(wish, study, "gke")
-    told = targets.spread(wish, study)
+    told = targets.spread(wish, study, "gke")
     assert said in told
     assert bool(said) == bool(told)
 
@@ -946,6 +958,17 @@ def test_a_tpu_that_is_not_listed_is_not_sent_from_platform_to_platform():
             targets.check(wish, a_study(batch=8), target)
 
 
+def test_hosts_that_were_given_are_obeyed_where_the_platform_has_them():
+    fields: dict[str, Any] = {"image": IMAGE, "data": "gs://my-bucket/tokens", "options": ZONE}
+    targets.check(request("v6e:2x4,host=4", **fields), a_study(batch=8), "mig")
+    for target, text, said in (
+        ("tpu-vm", "v6e:2x4,host=4", "has v6e:2x4 in hosts of 8, not of 4; leave host= out"),
+        ("mig", "v6e:4x4,host=8", "has v6e:4x4 in hosts of 4, not of 8"),
+    ):
+        with pytest.raises(InputError, match=said):
+            targets.check(request(text, **fields), a_study(batch=16), target)
+
+
 def test_a_mesh_that_is_advised_divides_the_study():
     wish = request("h100:8", image=IMAGE)
     assert targets.fitting(wish, a_study(batch=8)) == "fsdp=8"
@@ -957,10 +980,58 @@ def test_a_mesh_that_is_advised_divides_the_study():
             targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(wrong)), a_narrow_study(), "gke")
     tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
     with pytest.raises(InputError, match=r"or choose another --mesh, such as --mesh data=4,fsdp=2"):
-        targets.check(request("v6e:2x2", slices=2, **tokens), a_narrow_study(d_model=18), "gke")
+        targets.check(request("v6e:2x2", slices=2, options=ZONE, **tokens), a_narrow_study(d_model=18), "tpu-vm")
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
         targets.check(wish, a_study(batch=1), "gke")
+
+
+def small_runs(n: int, batch: int = 8) -> Study:
+    return Study("mine", "?", tuple(dataclasses.replace(a_study(batch=batch).runs[0], seed=seed) for seed in range(n)))
+
+
+def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_slices_that_there_are():
+    def said(study: Study, accelerator: str = "v4-32", target: str = "tpu-vm", **fields) -> str:
+        fields |= {"image": IMAGE, "options": ZONE, "data": "gs://my-bucket/tokens"}
+        with pytest.raises(InputError) as error:
+            targets.check(request(accelerator, **fields), study, target)
+        return str(error.value)
+
+    for n, mesh in ((32, "run=16"), (12, "run=4,fsdp=4"), (20, "run=4,fsdp=4")):
+        assert said(small_runs(n)).endswith(f"such as --mesh {mesh}")
+        found = request("v4-32", image=IMAGE, options=ZONE, data="gs://my-bucket/tokens", mesh=parse_mesh(mesh))
+        targets.check(found, small_runs(n), "tpu-vm")
+    assert said(small_runs(6, batch=1)).endswith(
+        "no mesh of all divides the study; use --accelerator v4:2x2x1 --tasks 1"
+    )
+    assert said(small_runs(16, batch=1), "v5e:8x8").endswith("use --accelerator v5e:1x1 --tasks 16")
+    assert said(small_runs(1, batch=1)).endswith("use fewer chips")
+    assert "tensor=32 over 2 slices: data, run or fsdp" in said(
+        small_runs(16), "v6e:4x4", slices=2, mesh=(("tensor", 32),)
+    )
+    wish = request("v5e:2x4", "/x")
+    assert "--tasks" not in targets.spread(wish, small_runs(3, batch=1), "local")  # which has one TPU host
+    assert "--accelerator v5e:1x1 --tasks 3" in targets.spread(
+        dataclasses.replace(wish, out=BUCKET, image=IMAGE), small_runs(3, batch=1), "gke"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "slices", "mesh", "said"),
+    [
+        ("v6e:4x4", 2, "fsdp=32", "fsdp crosses 2 slices, .* over the data-centre network; data=2,fsdp=16 keeps"),
+        ("v6e:4x4", 4, "data=2,fsdp=32", "fsdp crosses 4 slices, .*; data=8,fsdp=8 keeps"),
+        ("v6e:4x4", 2, "data=2,fsdp=16", ""),
+        ("v6e:4x4", 2, "run=2,fsdp=16", ""),  # runs know nothing of one another
+        ("v6e:4x4", 2, "", ""),
+        ("v6e:4x4", 1, "fsdp=16", ""),
+        ("h100:16", 1, "fsdp=16", "fsdp crosses 2 hosts, .*; data=2,fsdp=8 keeps"),
+    ],
+)
+def test_a_mesh_that_gathers_matrices_across_slices_is_told(accelerator, slices, mesh, said):
+    told = targets.crossing(request(accelerator, slices=slices, mesh=parse_mesh(mesh)))
+    assert re.search(said, told)
+    assert bool(said) == bool(told)
 
 
 def test_several_slices_or_hosts_of_gpus_are_joined_by_data():
@@ -975,6 +1046,7 @@ def test_the_node_pool_that_a_slice_needs_is_said():
     for text, slices, said in (
         ("v5e:4x4", 1, "wants a node pool of 4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4"),
         ("v6e:2x4", 1, "wants a node pool of 1 node of ct6e-standard-8t"),
+        ("v6e:2x4,host=4", 1, "wants a node pool of 2 nodes of ct6e-standard-4t with --tpu-topology=2x4"),
         (
             "tpu7x:2x2x2",
             2,

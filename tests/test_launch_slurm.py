@@ -178,7 +178,7 @@ def test_an_array_that_was_interrupted_leaves_the_runs_that_this_machine_leaves(
     assert len(losses(there)) == 4
 
 
-def test_a_run_on_two_nodes_that_is_interrupted_is_the_run_on_one(cluster, shared_disk, monkeypatch):
+def test_a_run_on_two_nodes_of_four_devices_that_is_interrupted_is_the_run_on_one(cluster, shared_disk, monkeypatch):
     program = Path(sys.executable).with_name("scaling")
     config, here, there = shared_disk / "mine.py", shared_disk / "here", shared_disk / "there"
     config.write_text(CONFIG.replace("2**19", "2**18").replace("range(4)", "range(1)"))
@@ -186,10 +186,9 @@ def test_a_run_on_two_nodes_that_is_interrupted_is_the_run_on_one(cluster, share
     cache.mkdir()
     monkeypatch.setenv("SCALING_CACHE", str(cache))
     subprocess.run([program, "study", "run", config, "--out", here], check=True, timeout=900)
-    mesh = (("data", 2),)
-    launched(
-        request(program, there, on="cpu:2", name="two", config=str(config), mesh=mesh, data=str(cache)), shared_disk
-    )
+    mesh, env = (("data", 2), ("fsdp", 4)), (("JAX_NUM_CPU_DEVICES", "4"),)
+    wish = request(program, there, on="cpu:2", name="two", config=str(config), mesh=mesh, env=env, data=str(cache))
+    launched(wish, shared_disk)
 
     def updates() -> int:
         [folder] = (there / "packs").iterdir() if (there / "packs").exists() else [there]

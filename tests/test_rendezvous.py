@@ -16,7 +16,7 @@ import pytest
 from conftest import QUICKLY, ROOT
 from test_distributed import port
 
-from scaling import rendezvous
+from scaling import distributed, rendezvous
 from scaling.errors import InputError
 
 ALIKE = {"code": "abc", "study": "mine"}
@@ -56,9 +56,12 @@ def test_all_that_are_there_name_those_that_are_missing():
 @pytest.mark.parametrize(
     ("callers", "said"),
     [
-        (((0, 2, ALIKE), (1, 3, ALIKE)), "process 1 on {host} says --processes 3, process 0 on {host} --processes 2"),
-        (((0, 3, ALIKE), (1, 3, ALIKE), (1, 3, ALIKE)), "two processes say --process-id 1: on {host} (pid {pid}) and"),
-        (((0, 2, ALIKE), (0, 2, ALIKE)), "two processes say --process-id 0: on {host} (pid {pid}) and on {host}"),
+        (
+            ((0, 2, ALIKE), (1, 3, ALIKE)),
+            "process 1 on {host} counts 3 processes, process 0 on {host} 2; start the same",
+        ),
+        (((0, 3, ALIKE), (1, 3, ALIKE), (1, 3, ALIKE)), "two processes have the id 1: on {host} (pid {pid}) and"),
+        (((0, 2, ALIKE), (0, 2, ALIKE)), "two processes have the id 0: on {host} (pid {pid}) and on {host}"),
         (
             ((0, 2, ALIKE), (1, 2, ALIKE | {"code": "def"})),
             "process 1 on {host} has code def for abc: other than process 0, with which they would train",
@@ -74,6 +77,40 @@ def test_one_that_differs_is_named_by_all(callers, said):
     for line in told:
         assert said.format(host=socket.gethostname(), pid=os.getpid()) in line
         assert "\n" not in line
+
+
+def slurm_task(job: int, id: int, n: int) -> dict[str, str]:
+    """What Slurm tells a process: of it `--distributed auto` takes where the first one is, its id and their number."""
+    found = {"SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_JOB_NUM_NODES": "2"}
+    return found | {"SLURM_NTASKS": str(n), "SLURM_PROCID": str(id), "SLURM_LOCALID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "code", "said"),
+    [
+        (((0, 2), (1, 2)), ("a", "a"), ("", "")),
+        (((0, 2),), ("a",), ("1 of 2 processes came within 1 s; missing: process 1;",)),
+        (((1, 2),), ("a",), ("missing: process 0, nothing answers there after 1 s",)),
+        (((0, 2), (1, 3)), ("a", "a"), ("process 1 on {host} counts 3 processes, process 0 on {host} 2",) * 2),
+        (((0, 3), (1, 3), (1, 3)), ("a",) * 3, ("two processes have the id 1: on {host}",) * 3),
+        (((0, 2), (1, 2)), ("a", "b"), ("process 1 on {host} has code b for a",) * 2),
+    ],
+    ids=["all", "no other", "no first", "another count", "one id twice", "another version"],
+)
+def test_what_a_cluster_tells_is_held_against_what_the_others_are_told(tasks, code, said, monkeypatch):
+    """Of `auto` the cluster's own words differ where its tasks are of two jobs or steps, or somebody sets them."""
+    job, callers, addresses = port(), [], set()
+    for (id, n), version in zip(tasks, code, strict=True):
+        for name, value in slurm_task(job, id, n).items():
+            monkeypatch.setenv(name, value)
+        address, *who = distributed._told(1)
+        addresses.add(distributed._parsed(address))
+        callers.append((*who, {"code": version}))
+    [(_, at)] = addresses
+    told = meet(*callers, wait=1 if len(tasks) == 1 else 20, at=at)
+    for line, wanted in zip(told, said, strict=True):
+        assert wanted.format(host=socket.gethostname()) in line
+        assert bool(wanted) == bool(line)
 
 
 def test_another_program_is_told_from_a_process_that_has_not_come():
@@ -103,6 +140,7 @@ def test_another_program_is_told_from_a_process_that_has_not_come():
 
         threading.Thread(target=answer, daemon=True).start()
         [told] = meet((1, 2, ALIKE), wait=0.5, at=at)
+        assert "missing: process 0, nothing answers there" in told
         assert "(what answers is not this version of this program)" in told
         [told] = meet((0, 2, ALIKE), wait=0.5, at=at)
         assert f"process 0 cannot listen at port {at}" in told
@@ -188,9 +226,7 @@ def test_of_three_processes_two_say_that_the_third_is_missing(cache, tmp_path):
 
 @pytest.mark.slow
 def test_a_cluster_that_tells_who_they_are_lacks_one_too(cache, tmp_path):
-    slurm = {"SLURM_JOB_ID": str(port() % 4096), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2"}
-    slurm |= {"SLURM_JOB_NUM_NODES": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-    code, line = ends(start(0, 2, "auto", cache, tmp_path / "out", 1, **slurm))
+    code, line = ends(start(0, 2, "auto", cache, tmp_path / "out", 1, **slurm_task(port(), 0, 2)))
     assert code == 2
     assert "1 of 2 processes came within 1 s; missing: process 1;" in line
 

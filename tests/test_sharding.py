@@ -27,19 +27,21 @@ CUBE = {"run": 1, "data": 2, "fsdp": 2, "expert": 1, "tensor": 2}
 LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
 
 
-def on_meshes(n_runs: int, *meshes: str, kind: str = "transformer", logits: int = loss.LOGITS) -> dict:
-    """The curves of the same pack on each mesh of 8 virtual devices."""
-    return on_eight_devices("tests.on_meshes", kind, str(n_runs), str(logits), *meshes)
+def on_meshes(
+    n_runs: int, *meshes: str, kind: str = "transformer", logits: int = loss.LOGITS, devices: int = 8
+) -> dict:
+    """The curves of the same pack on each mesh of virtual devices."""
+    return on_devices(devices, "tests.on_meshes", kind, str(n_runs), str(logits), *meshes)
 
 
-def on_eight_devices(module: str, *words: str) -> dict:
-    """What a module prints as JSON."""
+def on_devices(n: int, module: str, *words: str) -> dict:
+    """What a module prints as JSON, on n virtual devices."""
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
         cwd=ROOT,
         env=os.environ
         | {
-            "JAX_NUM_CPU_DEVICES": "8",
+            "JAX_NUM_CPU_DEVICES": str(n),
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": QUICKLY,
             "PYTHONPATH": str(ROOT),
@@ -64,8 +66,8 @@ def assert_one_curve(found: dict) -> None:
 
 
 def test_a_pack_on_the_run_axis_and_within_has_the_losses_of_one_device():
-    """Its loss in chunks: 16 on one device, 4 on the mesh."""
-    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", logits=512))
+    """On 16 devices, its loss in chunks: 16 on one device, 2 on the mesh."""
+    assert_one_curve(on_meshes(2, "one", "run=2,data=2,fsdp=2,tensor=2", logits=512, devices=16))
 
 
 @pytest.mark.slow
@@ -75,7 +77,7 @@ def test_a_llama_on_all_axes_has_the_losses_of_one_device():
 
 
 def test_the_gradient_of_a_loss_in_chunks_is_added_up_over_devices_once_and_not_in_each_chunk():
-    for mesh, found in on_eight_devices("tests.pieces_on_meshes", "losses", "data=8", "data=2,fsdp=2,tensor=2").items():
+    for mesh, found in on_devices(8, "tests.pieces_on_meshes", "losses", "data=8", "data=2,fsdp=2,tensor=2").items():
         assert found["in chunks"] == found["at once"] > 0, mesh
         assert found["in chunks, error"] < 2e-6, mesh
         assert found["at once, error"] < 2e-6, mesh
@@ -83,9 +85,7 @@ def test_the_gradient_of_a_loss_in_chunks_is_added_up_over_devices_once_and_not_
 
 def test_a_kernel_on_each_device_gives_what_one_device_gives():
     """Sequences, heads and runs apart; and a pack of two runs where the axis `run` has room for eight."""
-    for mesh, error in on_eight_devices(
-        "tests.pieces_on_meshes", "attention", "run=2,data=2,tensor=2", "run=8"
-    ).items():
+    for mesh, error in on_devices(8, "tests.pieces_on_meshes", "attention", "run=2,data=2,tensor=2", "run=8").items():
         assert error < 2e-5, mesh
 
 

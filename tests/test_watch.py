@@ -129,14 +129,15 @@ def test_recorded_curves_are_runs_that_wandb_can_send_or_one_line(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(InputError, match="is not empty; give a new folder"):
-        watch.write_wandb(tmp_path / "full", runs)
+        watch.write_wandb(tmp_path / "full", runs, "mine")
     if importlib.util.find_spec("wandb") is None:
         with pytest.raises(InputError, match="needs the package wandb"):
-            watch.write_wandb(tmp_path / "board", runs)
+            watch.write_wandb(tmp_path / "board", runs, "sizes: 1/2")
         return
-    watch.write_wandb(tmp_path / "board", runs)
+    watch.write_wandb(tmp_path / "board", runs, "sizes: 1/2")
     [file] = tmp_path.glob("board/wandb/offline-run-*/run-*.wandb")
     assert b"N=768 D=96" in file.read_bytes()
+    assert b"sizes- 1-2" in file.read_bytes()  # the project, in which no such marks may be
 
 
 def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):

@@ -176,7 +176,10 @@ def own_laws(verb: argparse.ArgumentParser, of_curves: Sequence[str] = ()) -> No
 
 def store(text: str) -> str:
     """The type of --store FILE|DIR/: tried as `out_file` does, a folder that is not there yet excepted."""
-    path = Path(text)
+    try:
+        path = folders.on_disk(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     if path.is_file():
         raise argparse.ArgumentTypeError(
             f"{text}: is there already, and forecasts are not rewritten; choose another name"

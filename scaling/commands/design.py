@@ -335,7 +335,7 @@ def _believed(args: argparse.Namespace, word: str) -> "Prior":
         return prior.published(form=args.law)
     if word == KAPLAN:
         return prior.without_floor()
-    path = Path(word)
+    path = folders.place(word)
     if path.suffix == ".json":
         if averaged := average.read(path):
             return prior.of_average(averaged)

@@ -59,7 +59,7 @@ def _forecast(args: argparse.Namespace) -> int:
         follow.follow(
             name,
             forecast.read(registry.file_of(args.folder, name)),
-            table_of(Path(curves), columns_of(args), args.where, curves=True),
+            table_of(folders.place(curves), columns_of(args), args.where, curves=True),
             name in scored,
         )
         for name, curves in arguments.pairs(args.follow, "--follow").items()

@@ -105,7 +105,7 @@ def _launch(args: argparse.Namespace) -> int:
     packages = ["--tensorboard: the image has to have the package tensorboardX"] if inside else []
     notes = [
         *packages,
-        *filter(None, [targets.spread(request, wanted)]),
+        *filter(None, [targets.spread(request, wanted, args.on), targets.crossing(request)]),
         compiled.check(request),
         *target.notes(request),
     ]

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import os
 import sys
@@ -511,10 +512,11 @@ def _study_export(args: argparse.Namespace) -> int:
             write(path)
             print(f"{path}: {len(rows)} rows, {len(list(rows))} columns")
     if args.tensorboard or args.wandb:
-        from scaling import watch
+        from scaling import study, watch
 
         runs = _curves_by_run(read.curves)
-        for folder, write in ((args.tensorboard, watch.write_curves), (args.wandb, watch.write_wandb)):
+        to_wandb = functools.partial(watch.write_wandb, study=study.read(args.dir).name)
+        for folder, write in ((args.tensorboard, watch.write_curves), (args.wandb, to_wandb)):
             if folder:
                 write(folder, runs)
                 print(f"{folder}: the curves of {len(runs)} runs")

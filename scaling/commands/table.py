@@ -1,9 +1,9 @@
 """scaling table: runs as a table, from what is no table yet."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import folders
 from scaling.commands import arguments, laws
 from scaling.errors import InputError
 
@@ -62,7 +62,7 @@ def _from_logs(args: argparse.Namespace) -> int:
     grid = [name for name in ("params", "tokens", "noise", "seed", "set") if getattr(args, name)]
     if grid:
         raise InputError(f"--{grid[0]} is for {SYNTHETIC} surfaces; name a column of logs with --columns")
-    paths = [Path(source) for source in args.source]
+    paths = [folders.on_disk(source) for source in args.source]
     if missing := [path for path in paths if not path.exists()]:
         from analysis.truths import SURFACES
 

@@ -77,10 +77,15 @@ def run(args: argparse.Namespace) -> int:
 
     with distributed.Notice(arguments.say) as notice:
         try:
-            sizes = sizes or mesh_axes.usual(jax.device_count(), sharding.slices_of(jax.devices()))
+            slices = sharding.slices_of(jax.devices())
+            sizes = sizes or mesh_axes.usual(jax.device_count(), slices)
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
             settings = numerics.settings(environment)
             distributed.alike({**distributed.executes(settings), **asked, "--mesh": mesh_axes.show(sizes)})
+
+            what = "hosts" if jax.default_backend() == "gpu" else "slices"
+            if jax.process_index() == 0 and (told := mesh_axes.crossing(sizes, slices, what)):
+                arguments.say(told)
 
             def plan() -> study.StudyFolder | None:
                 if jax.process_index():
