@@ -279,7 +279,9 @@ def test_why_kaplan_and_hoffmann_differ_follows_from_the_kept_best_sizes():
         for C in np.unique(profiles["flops"]):
             ln_N, ln_L = (np.log(profiles[name][profiles["flops"] == C]) for name in ("params", "loss"))
             far = np.abs(ln_N - ln_N[np.argmin(ln_L)])
-            near = far <= max(math.log(4), np.sort(far)[:5][-1]) * (1 + 1e-9)  # within a factor of 4 of the lowest, or five
+            near = far <= max(math.log(4), np.sort(far)[:5][-1]) * (
+                1 + 1e-9
+            )  # within a factor of 4 of the lowest, or five
             second, first, _ = np.polyfit(ln_N[near], ln_L[near], 2)
             own = np.argmin(np.abs(np.log(best["flops"] / C)))
             assert math.log(best["params"][own]) == pytest.approx(-first / 2 / second, abs=1e-6)
