@@ -119,6 +119,8 @@ COUNTS = tuple(
 # Text that a spreadsheet takes for a formula (OWASP, CSV Injection), or that looks as if it had been made harmless.
 FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
+# How a part of a run is counted, in updates or as a share of all.
+LENGTHS = ("steps", "updates", "iters", "iterations", "ratio", "fraction", "frac", "share")
 # What others call these columns, as `simple` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "model_size", "parameters", "parameter", "size", "non_embedding_params"),
@@ -130,7 +132,8 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
     "steps": ("updates", "iterations"),
     "learning_rate": ("lr", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate"),
-    "warmup": ("warmup_steps", "warmup_updates", "warmup_iters", "warmup_ratio", "warmup_fraction"),
+    "warmup": (*(f"warmup_{length}" for length in LENGTHS),),
+    "cooldown": ("decay", *(f"{fall}_{length}" for fall in ("cooldown", "decay") for length in LENGTHS)),
     "weight_decay": ("wd",),
     "dropout": ("dropout_rate", "dropout_prob"),
     "schedule": ("lr_schedule", "scheduler", "lr_scheduler"),
