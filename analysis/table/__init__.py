@@ -369,6 +369,8 @@ def _of_points(columns: Mapping[str, np.ndarray], naming: Naming) -> tuple[dict[
         if why := curves.sign(columns, ids):
             said = f"no column run: {ids} is taken as it, since {why}, and those of one {ONE_RUN}"
             return {"run": columns[ids].astype(str)}, [said]
+        if curves.of_sizes(columns, ids):
+            return {}, []
         line = naming.line({}, {"run": ids})
         return {}, [f"values of {ids} repeat: where the rows of one are points of one run, say {line}"]
     if "run" in columns or above_zero(columns, "step") is None:

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
-from analysis.table.columns import COLUMNS, above_zero, meaning, simple
+from analysis.table.columns import COLUMNS, above_zero, counted, meaning, simple
 
 POINTS = 10  # rows of one setting, from which they may be a curve
 DENSE = 1.25  # times between neighbours, at most
 EVEN, MOSTLY = 0.05, 0.8  # so far from their median are the steps of so many neighbours at most
 FEW = 10  # values of a number that tells settings apart; more are measured, or change along a run
 IDS = ("run_id", "run_name", "run_label", "runid", "wandb_id")  # columns that name runs and nothing else
+ROUNDED = 0.25  # of the logarithm: so far is a size from what it is called
 PERHAPS = ("name", "id", "experiment")  # that may name runs, or sizes, as any text may
 SHARED, CHANCE = 5.0, 1e-3  # F of losses that names share, from which it is no misfit; its probability without such
+DEGREES = 3  # of freedom: seven names or more, for the size has four in a smooth law
 MISFIT = 3e-4  # of ln(loss), by which polynomials miss a law of N and D
 PLACES = ("step", "tokens", "flops")  # that say how far a run was at a row, the surest first
 # What rises, decays or is measured along one run, by unit and by name.
@@ -68,6 +70,13 @@ def named(columns: Mapping[str, np.ndarray], *, surely: bool) -> str | None:
     return None
 
 
+def of_sizes(columns: Mapping[str, np.ndarray], ids: str) -> bool:
+    """Whether each value is the size of its rows, as 150M is, and no name of a run."""
+    N = above_zero(columns, "params")
+    counts = np.array([counted(value) or np.nan for value in columns[ids].tolist()])
+    return N is not None and bool(np.all(np.abs(np.log(np.abs(counts) / N)) < ROUNDED))
+
+
 def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
     """Why the rows of one name are points of one run, and not runs of one size, in words; empty where nothing tells.
 
@@ -89,7 +98,7 @@ def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
     smooth, own = np.vander(x, 4), np.eye(int(of.max(initial=0)) + 1)[of]
     (rest, degrees), (least, within) = (_rest(np.hstack([first, along]), z) for first in (smooth, own))
     between = degrees - within
-    if between < 1 or within < 1:
+    if min(between, within) < DEGREES:
         return ""
     F = (rest - least) / between / max(least / within, MISFIT**2)
     if F < SHARED or special.fdtrc(between, within, F) > CHANCE:
