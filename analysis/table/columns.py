@@ -129,7 +129,10 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "unique_tokens": ("u", "unique", "dataset_tokens"),
     "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),
-    "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
+    "batch_tokens": (
+        *("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
+        *("tokens_per_step", "tokens_per_batch", "tokens_per_update"),
+    ),
     "steps": ("updates", "iterations"),
     "learning_rate": ("lr", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate"),
     "warmup": (*(f"warmup_{length}" for length in LENGTHS),),
