@@ -440,8 +440,20 @@ def test_each_published_loss_curve_is_one_run(shared):
 
 
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
-    with pytest.raises(InputError, match="no column experts; say which one it is with --columns experts=NAME"):
-        Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.0]})["experts"]
+    columns = {"params": [1e6, 2e6], "loss": [4.0, 3.0]}
+    with pytest.raises(InputError, match="no column experts, and none that can be it; found params, loss"):
+        Table.from_columns(columns)["experts"]
+    said = "no column experts, and none is called like it; if y or z is it, say so, as in --columns experts=y, "
+    with pytest.raises(InputError, match=re.escape(said)):
+        Table.from_columns({**columns, "y": [8.0, 1.0], "z": [2.0, 4.0], "wd": [0.1, 0.2]})["experts"]
+
+
+def test_loss_curves_under_a_schedule_are_sent_to_the_verb_that_is_for_them(shared):
+    curve = load(shared / "reference_runs" / "luo2025_loss_curves" / "100_cosine_24000.csv")
+    with pytest.raises(
+        InputError, match=r"no column params, .* scaling predict CURVES --schedule takes; found step, lr"
+    ):
+        curve.positive("params")
 
 
 def test_text_where_numbers_are_needed_is_named():
@@ -507,7 +519,7 @@ def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
     assert "flops" in table
     with pytest.raises(InputError) as error:
         table["flops_min"]
-    assert "--columns flops_min=NAME" in str(error.value)
+    assert "no column flops_min, and none that can be it" in str(error.value)
     assert str(error.value).endswith("found params, tokens, loss")
 
 

@@ -111,7 +111,7 @@ def test_hints_typed_as_they_stand_end_at_the_right_numbers(tmp_path, case):
     given = [N / n, D / d, *([C / c] if c else []), losses]
     rows = np.stack(given, axis=1).tolist()
     (tmp_path / "runs.csv").write_text("\n".join([header, *(",".join(map(repr, row)) for row in rows)]) + "\n")
-    for _ in range(3):
+    for _ in range(2):
         try:
             table = load(tmp_path / "runs.csv", said)
             found = [table[name] for name in ("params", "tokens", "loss")]

@@ -27,6 +27,7 @@ from analysis.table.columns import (
     from_batches,
     from_shape,
     harmless,
+    meaning,
     nearest,
     possible,
     simple,
@@ -325,7 +326,9 @@ class Table(dict[str, np.ndarray]):
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
         instead = _by_formula(name, names) if near is None else ""
-        found = {name: _in_its_unit(name, near) if near else instead or "NAME"}
+        listed = f"; found {', '.join(names)}"
+        unlike = [one for one in others if not (near or instead or self.of_logs or meaning(one) in COLUMNS)]
+        found = {name: _in_its_unit(name, near) if near else instead or (unlike[0] if unlike else "")}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             one = surely(other, names) or ("" if "flops" in self.columns else _by_formula(other, names))
             if other not in self.columns and other != name and one:
@@ -337,20 +340,40 @@ class Table(dict[str, np.ndarray]):
             and all(one in found or one in self for one in TRIPLE if one != name)
         ):
             del found[name]  # it follows from the other two
+            unlike = []
+        elif not found[name]:
+            return f"{self.source}: no column {name}, {self._nowhere(name)}{listed}"
         hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
-        if found.get(name) == "NAME" and name in ("params", "tokens") and self.of_logs:
-            hint = ", and the logs do not tell it"
-            which = "give a table of the runs too (a column run, or W&B's CSV of its page of runs), or say it with"
         if instead:
             usual = "of a usual Transformer is" if name == "params" else "on one device, without accumulation, is"
             hint = f", which {usual if '*' in instead else 'may be'} {instead}"
         if len(several) > 1:
-            hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
+            hint, which, listed = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in", ""
+        elif unlike:
+            hint, which = ", and none is called like it", f"if {' or '.join(unlike)} is it, say so, as in"
         said = {**self.taken, **found}
+        taken = {**self.columns, **{one: self.columns[own] for one, own in found.items() if own in self.columns}}
+        for one, factor in units.factors(taken, Naming(self.source, said)).items():
+            said[one] = algebra.times(said.get(one, one), factor)
         return (
             f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
-            f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
+            f"or load(path, {json.dumps(said)}) in Python{listed}"
         )
+
+    def _nowhere(self, name: str) -> str:
+        """That no column of the table can be one that is missing, and the way out."""
+        if self.of_logs and name in ("params", "tokens"):
+            return (
+                "and the logs do not tell it; give a table of the runs too (a column run, or W&B's CSV of its page of "
+                f"runs), or say {name} with {self.option} as a number or a formula of what was found"
+            )
+        rate = any(meaning(one) == "learning_rate" for one in self.columns)
+        if name in TRIPLE and rate and "loss" in self.columns and "step" in self.columns:
+            return (
+                "and none that can be it; losses and learning rates by step are curves under a schedule, which "
+                "scaling predict CURVES --schedule takes"
+            )
+        return "and none that can be it"
 
 
 def _of_points(columns: Mapping[str, np.ndarray], naming: Naming) -> tuple[dict[str, np.ndarray], list[str]]:

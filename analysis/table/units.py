@@ -291,6 +291,11 @@ def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
     return f"{where}; {looks}; say {naming.line(remedy)}"
 
 
+def factors(columns: Columns, naming: Naming) -> dict[str, float]:
+    """The factors that put the units of columns right, where one of them cannot be; empty where none is wrong."""
+    return _remedy(columns, naming) if _wrong(columns) else {}
+
+
 def _remedy(columns: Columns, naming: Naming) -> dict[str, float]:
     """Factors under which no unit is wrong: those that names such as "Tokens (B)" say, else the most usual ones."""
     choices = {name: FACTORS[name] for name in FACTORS if above_zero(columns, name) is not None}
