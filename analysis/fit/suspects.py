@@ -14,6 +14,7 @@ from scipy import special
 from analysis import mixed
 from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
+from analysis.linear import gain
 from analysis.replicates import RATE, trunks
 from analysis.table import Table
 
@@ -195,26 +196,19 @@ def _hinge(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
     straight = np.hstack([own, own * x[:, None]])
     places = np.unique(x)
     best, found = SURE, -math.inf
-    rest, degrees, _ = _left(straight, y)
     for i, fall in itertools.product(range(2, len(places) - 1), (False, True)):
         k = places[i]
         behind = [np.maximum(x - k, 0.0), *([(x >= k) * 1.0] if fall else [])]
-        least, within, c = _left(np.column_stack([straight, *behind]), y)
-        if within < ENOUGH:
+        model = gain(straight, np.stack(behind, axis=1), y)
+        if model.left < ENOUGH:
             continue
+        c = model.constants
         before, bend = float(np.mean(c[own.shape[1] : 2 * own.shape[1]])), float(c[straight.shape[1]])
         steep = before + bend < STEEPER * min(before, 0.0) and (not fall or c[-1] < 0)
-        F = (rest - least) / (degrees - within) / max(least / within, 1e-24)
-        p = float(special.fdtrc(degrees - within, within, F)) * 2 * len(places) * tests
+        p = model.p * 2 * len(places) * tests
         if steep and p < best:
             best, found = p, float(places[i - 1] if fall else k)
     return found
-
-
-def _left(X: np.ndarray, y: np.ndarray) -> tuple[float, int, np.ndarray]:
-    """What a linear model leaves of y, squared, its degrees of freedom, and its constants."""
-    c, _, rank, _ = np.linalg.lstsq(X, y)
-    return float(((y - X @ c) ** 2).sum()), len(y) - int(rank), c
 
 
 def _of_one_run(table: Table, name: str) -> bool:

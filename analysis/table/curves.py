@@ -8,8 +8,8 @@ training logs them and nobody trains runs. Where few of them have a name, `step`
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import special
 
+from analysis.linear import gain
 from analysis.table.columns import COLUMNS, above_zero, counted, meaning, simple
 
 POINTS = 10  # rows of one setting, from which they may be a curve
@@ -96,24 +96,14 @@ def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
     x, y = (v / max(float(np.ptp(v)), 1e-9) for v in (x, y))
     along = np.stack([y, y**2, y**3, x * y, x * y**2, x**2 * y], axis=1)
     smooth, own = np.vander(x, 4), np.eye(int(of.max(initial=0)) + 1)[of]
-    (rest, degrees), (least, within) = (_rest(np.hstack([first, along]), z) for first in (smooth, own))
-    between = degrees - within
-    if min(between, within) < DEGREES:
-        return ""
-    F = (rest - least) / between / max(least / within, MISFIT**2)
-    if F < SHARED or special.fdtrc(between, within, F) > CHANCE:
+    found = gain(np.hstack([smooth, along]), own, z, MISFIT)
+    if min(found.added, found.left) < DEGREES or found.F < SHARED or found.p > CHANCE:
         return ""
     return "losses of one of its values lie above or below those of the others together, as points of one run do"
 
 
 def _place(columns: Mapping[str, np.ndarray]) -> str | None:
     return next((name for name in PLACES if above_zero(columns, name) is not None), None)
-
-
-def _rest(X: np.ndarray, z: np.ndarray) -> tuple[float, int]:
-    """What a linear model leaves of z, squared, and its degrees of freedom."""
-    c, _, rank, _ = np.linalg.lstsq(X, z)
-    return float(((z - X @ c) ** 2).sum()), len(z) - int(rank)
 
 
 def _setting(columns: Mapping[str, np.ndarray]) -> np.ndarray:
