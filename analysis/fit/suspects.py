@@ -29,6 +29,7 @@ STEEPER = 1.25  # times: behind a break the loss falls so much faster. Sums of p
 SURE = 0.005  # that a law without a break would show one in this table: three checks in a hundred tables are too many
 FEWEST = 3  # lines that show a break, and bends beyond it, from which its scatter is told
 BEATEN = 0.02  # of the loss, above which a run that had less of everything and ended lower is no luck of a seed
+TRIED = 64  # places of a break on one line at most
 ENOUGH = 5  # degrees of freedom beside a break on one line or two, from which its scatter is told
 SHOWN = 6  # rows that are named one by one
 
@@ -195,8 +196,11 @@ def _hinge(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
     own = np.eye(int(line.max()) + 1)[line]
     straight = np.hstack([own, own * x[:, None]])
     places = np.unique(x)
+    if len(places) < 4:
+        return -math.inf
+    inner = np.unique(np.linspace(2, len(places) - 2, min(len(places) - 3, TRIED)).astype(int))
     best, found = SURE, -math.inf
-    for i, fall in itertools.product(range(2, len(places) - 1), (False, True)):
+    for i, fall in itertools.product(inner, (False, True)):
         k = places[i]
         behind = [np.maximum(x - k, 0.0), *([(x >= k) * 1.0] if fall else [])]
         model = gain(straight, np.stack(behind, axis=1), y)
@@ -205,7 +209,7 @@ def _hinge(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
         c = model.constants
         before, bend = float(np.mean(c[own.shape[1] : 2 * own.shape[1]])), float(c[straight.shape[1]])
         steep = before + bend < STEEPER * min(before, 0.0) and (not fall or c[-1] < 0)
-        p = model.p * 2 * len(places) * tests
+        p = model.p * 2 * len(inner) * tests
         if steep and p < best:
             best, found = p, float(places[i - 1] if fall else k)
     return found

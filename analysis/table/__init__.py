@@ -430,11 +430,7 @@ def _without_copies(table: Table) -> Table:
     named = {name for name, column in table.columns.items() if _is_name(name, column)}
     luck = {name for name in codes if LUCK & set(simple(name).split("_"))}
     losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
-    if (
-        not (named or codes.keys() & set(LUCK))
-        or not losses
-        or all(len(np.unique(column)) == len(table) for column in losses)
-    ):
+    if not (named or luck) or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
     exact = np.any([digits_beyond(column, 4) for column in losses], axis=0)
     others = {name: code[once] for name, code in codes.items() if name not in named}

@@ -46,12 +46,13 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
+def check(columns: Columns, given: frozenset[str], naming: Naming, *, doubted: bool = False) -> list[str]:
     """Notes on the rows that are odd.
 
     Args:
         columns: whole, with those that followed from others.
         given: which of params, tokens and flops the table had.
+        doubted: the losses as a whole, already.
 
     Raises:
         InputError: rows that cannot be right.
@@ -81,7 +82,8 @@ def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
         for _, rows in odd:  # whose loss is that of another size
             loss = np.where(np.isin(np.arange(len(loss)), rows), np.nan, loss)
         of_losses = _odd_losses(loss, usual, expected, naming, begun="step" in columns)
-        notes += of_losses or (_bits_and_nats(loss, whole, expected, naming) if whole else [])
+        of_losses = of_losses or (_bits_and_nats(loss, whole, expected, naming) if whole else [])
+        notes += of_losses or ([] if doubted else _beyond_guessing(loss, begun="step" in columns))
     return notes
 
 
@@ -356,6 +358,19 @@ def _bits_and_nats(loss: Array, inputs: tuple[Array, ...], single: Array | None,
         return []
     found = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {_where_others(expected, rows)}"
     return [f"{found}: {AS_BITS}: are these nats per token?"]
+
+
+def _beyond_guessing(loss: Array, *, begun: bool) -> list[str]:
+    """A note on losses above what guessing among any vocabulary costs; of curves, which begin there, on many."""
+    rows = np.flatnonzero(loss > GUESSING[1])
+    if not rows.size or (begun and rows.size <= MINORITY * np.isfinite(loss).sum()):
+        return []
+    row = int(rows[np.argmax(loss[rows])])
+    several = f"{rows.size} rows, the most {_n(loss[row])} in " if rows.size > 1 else ""
+    return [
+        f"loss is above {_n(GUESSING[1])} in {several}row {row + 1}, and a guess among 440 thousand tokens costs "
+        f"no more: are these nats per token, and not perplexities{'' if rows.size > 1 else ', or did it diverge'}?"
+    ]
 
 
 def _guessing(loss: Array) -> bool:

@@ -28,7 +28,6 @@ FEWEST_TOKENS = 1e-3  # per parameter, in the row that has most
 MOST_TOKENS = 1e7  # per parameter, in the row that has fewest
 DOUBTFUL = 1.3
 LEVEL_SLOPE = 0.02  # of ln(C / 6 N D) over ln N: below it the ratio is one number
-LARGE_LOSS = 13.0  # nats/token: a guess among 440 thousand tokens, more than any vocabulary has
 SMALL_LOSS = 0.4  # nats/token: what no model of a text has come down to
 ABOVE_GUESSING = 1.0  # nats/token over ln(vocabulary) that an honest loss stays below
 BITS_WORDS = {"bpb", "bits", "bit"}  # in the name of a column that counts bits
@@ -82,6 +81,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))
     notes: list[str] = [Doubt(note) for note in _doubtful_losses(found, naming)]
+    doubted = bool(notes)
     N, D, C = (above_zero(found, name) for name in ("params", "tokens", "flops"))
     given = frozenset(name for name, values in (("params", N), ("tokens", D), ("flops", C)) if values is not None)
     if N is not None and C is not None and D is None:
@@ -95,12 +95,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
         notes.append(_followed("params", "flops / (6 tokens), which counts what the FLOP count", columns, naming))
     elif N is not None and D is not None and C is not None:
         notes += map(Doubt, _doubtful_compute(N, D, C, found, naming))
-    of_rows = odd_rows.check(found, given, naming)
-    notes += map(Doubt, of_rows)
-    if not any(f", {naming.column('loss')}: " in note for note in of_rows) and not any(
-        "loss" in note for note in notes
-    ):
-        notes += map(Doubt, _beyond_guessing(found))
+    notes += map(Doubt, odd_rows.check(found, given, naming, doubted=doubted))
     U = above_zero(found, "unique_tokens")
     if D is not None and U is not None and above_zero(found, "epochs") is None:
         found["epochs"] = D / U
@@ -137,7 +132,7 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
         if values is None:
             continue
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        if low > LARGE_LOSS:
+        if low > odd_rows.GUESSING[1]:
             notes.append(
                 f"{name} is {typed(low, 3)} or more in all rows: are these nats per token, and not perplexities?"
             )
@@ -157,23 +152,6 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
         else:
             notes += _above_guessing(columns, name, values)
     return notes
-
-
-def _beyond_guessing(columns: Columns) -> list[str]:
-    """Losses of runs that did not diverge above what guessing among any vocabulary costs; of curves, most of them."""
-    values = above_zero(columns, "loss")
-    if values is None:
-        return []
-    diverged = columns["status"] == "diverged" if "status" in columns else np.zeros(len(values), bool)
-    rows = np.flatnonzero(~diverged & (values > LARGE_LOSS))
-    if not rows.size or ("step" in columns and rows.size <= odd_rows.MINORITY * np.isfinite(values).sum()):
-        return []
-    row = int(rows[np.argmax(values[rows])])
-    several = f"{rows.size} rows, the most {typed(values[row], 3)} in " if rows.size > 1 else ""
-    return [
-        f"loss is above {typed(LARGE_LOSS, 3)} in {several}row {row + 1}, and a guess among 440 thousand tokens costs "
-        f"no more: are these nats per token, and not perplexities{'' if rows.size > 1 else ', or did it diverge'}?"
-    ]
 
 
 def _bits(columns: Columns, loss: np.ndarray) -> str:
