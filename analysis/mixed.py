@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.digits import typed
+from analysis.linear import gain
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import ENDED, Table, algebra
 from analysis.table.columns import COLUMNS, cell, meaning
@@ -39,6 +40,10 @@ TOLD = 6  # columns that a note names
 SHORT = 40  # characters of the values of a column that a note tells
 WIDE = 300.0  # times the smallest N: over so wide a ladder the best rate falls to a third or less
 SCALED = ("mup", "completep")  # parametrisations under which one rate serves all sizes
+SPREAD = 2  # places of each input at which a number of few values must have each of them
+LEFT = 8  # degrees of freedom beside a smooth law, from which a shift is told
+CHANCE = 1e-3  # that no shift is told for one
+MISFIT = 3e-4  # of ln(target), by which polynomials miss a law
 SAME = 0.01  # of the logarithm: sizes and lengths nearer than this are one
 
 
@@ -57,9 +62,10 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
         best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
         told = f"{', '.join(names[:TOLD])}{more}{_following(codes, at_equal, place)}"
         said.append(f"at equal {' and '.join(equal)} the rows differ in {told}: choose with --where{best}")
-    along = [name for name in _conditions(table, codes) if name not in at_equal]
+    kept = _kept(table, codes, inputs, target)
+    along = [name for name in _varying(kept, np.zeros(len(table), np.int64)) if name not in at_equal]
     if along:
-        kept = {name: code for name, code in _kept(table, codes).items() if name not in at_equal}
+        kept = {name: code for name, code in kept.items() if name not in at_equal}
         told = f"{', '.join(_told(table, name) for name in along)}{_following(kept, along)}"
         said.append(f"the rows mix {told}: another condition has another law, choose one with --where")
     return said + _states(table) + _one_rate(table, inputs)
@@ -266,21 +272,47 @@ def _varying(codes: dict[str, Codes], place: Codes) -> dict[str, tuple[int, int]
     return found
 
 
-def _conditions(table: Table, codes: dict[str, Codes]) -> list[str]:
-    """The columns that a ladder keeps and that differ, each unless it follows from those before."""
-    return list(_varying(_kept(table, codes), np.zeros(len(table), np.int64)))
-
-
-def _kept(table: Table, codes: dict[str, Codes]) -> dict[str, Codes]:
-    """The columns that a ladder keeps: texts, and numbers that are decided once for all sizes."""
+def _kept(table: Table, codes: dict[str, Codes], inputs: Sequence[str], target: str) -> dict[str, Codes]:
+    """The columns that a ladder keeps: texts, numbers that are decided once for all sizes, and those that it should
+    have kept by what the target owes to them.
+    """
     kept = {}
     for name, code in codes.items():
         canonical = meaning(name)
-        if int(code.max()) + 1 > MIXED or (table[name].dtype.kind == "f" and canonical not in KEPT):
+        if int(code.max()) + 1 > MIXED:
             continue
-        if not (canonical in RULED and follows_a_scale(table, table[name])):
-            kept[name] = code
+        if table[name].dtype.kind == "f" and canonical not in KEPT:
+            if not _shifts(table, code, inputs, target, len(codes)):
+                continue
+        elif canonical in RULED and follows_a_scale(table, table[name]):
+            continue
+        kept[name] = code
     return kept
+
+
+def _shifts(table: Table, code: Codes, inputs: Sequence[str], target: str, tests: int) -> bool:
+    """Whether the target differs by a number of two or three values, each at several places of every input, by more
+    than it scatters about a smooth law of the inputs.
+    """
+    columns = [table[name] for name in (*inputs, target)]
+    rows = np.all([np.isfinite(values) & (values > 0) for values in columns], axis=0) & (code >= 0) & table.ended()
+    code = np.unique(code[rows], return_inverse=True)[1]
+    several, n = int(code.max(initial=-1)) + 1, int(rows.sum())
+    *x, y = (np.log(values[rows]) for values in columns)
+    if not 1 < several <= GRADES or any(
+        len(np.unique(levels(values)[code == k])) < SPREAD for values in x for k in range(several)
+    ):
+        return False
+    x = [(values - values.mean()) / max(float(np.ptp(values)), SAME) for values in x]
+    for degree in (3, 2):
+        powers = [k for k in itertools.product(range(degree + 1), repeat=len(x)) if sum(k) <= degree]
+        if n >= len(powers) + several + LEFT:
+            terms = np.stack(
+                [np.prod([v**k for v, k in zip(x, power, strict=True)], axis=0) for power in powers], axis=1
+            )
+            found = gain(terms, np.eye(several)[code], y, MISFIT)
+            return found.p * tests < CHANCE and float(np.ptp(found.constants[-several:])) > found.scatter
+    return False
 
 
 def _following(codes: dict[str, Codes], told: Collection[str], place: Codes | None = None) -> str:

@@ -120,6 +120,19 @@ def test_a_condition_that_differs_is_said_number_or_text_and_at_which_end(name, 
     assert said({**columns, name: np.full(20, values[0])}) == []
 
 
+@pytest.mark.parametrize("name", ["gpus", "beta2", "warmup"])
+def test_a_number_that_no_ladder_need_keep_is_said_where_the_loss_differs_by_it_beyond_the_scatter(name):
+    """Of 200 ladders whose loss does not, one at most says so."""
+    values, idle = np.where(np.arange(20) % 2, 0.1, 0.9), 0
+    for seed in range(200):
+        columns = ladder(seed=seed, sigma=(0.0, 0.002, 0.02)[seed % 3])
+        idle += len(said({**columns, name: values}))
+        if seed < 10:
+            (note,) = said({**columns, "loss": columns["loss"] * (1 + 0.06 * (values > 0.5)), name: values})
+            assert note.startswith(f"the rows mix 2 values of {name} (0.1, 0.9): another condition")
+    assert idle <= 1
+
+
 def test_conditions_that_differ_together_are_all_named():
     """Whoever reads of n_ctx alone takes the loss of one dropout for that of one context."""
     twice = ladder(repeats=2)

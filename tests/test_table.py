@@ -101,6 +101,10 @@ def test_copies_under_other_run_ids_count_once(csv):
     assert table["run"].tolist() == ["a0", "a1", "a2"]
     assert table.excluded[0].reason == "equal in every cell but its name to a row above, and counted once"
     assert table.given == 9
+    seeds = "params,tokens,seed,loss\n" + "".join(f"{N},{D},{copy},{L}\n" for copy in range(3) for N, D, L in rows)
+    (left_out,) = load(csv(seeds)).excluded
+    assert len(left_out.rows) == 6
+    assert left_out.reason == "equal in every cell but its seed to a row above, and counted once"
 
 
 def test_seeds_whose_rounded_losses_agree_are_no_copies_for_certain_and_are_said(csv):
@@ -365,7 +369,10 @@ def test_conditions_may_call_a_column_as_the_file_does(csv):
         ("run label", {}, 6, "run label is taken as it"),
         ("name", {}, 0, "values of name repeat: where the rows of one are points of one run, say --columns run=name"),
         ("run_id", {"tokens": np.full(24, 1e9)}, 0, ""),  # seeds
-        ("tier", {}, 0, ""),
+        ("tier", {}, 0, "say --columns run=tier"),  # sizes, or runs
+        ("tier", {"step": np.tile([1e3, 3e3, 1e4, 3e4], 6)}, 6, "step grows along each of its values"),
+        ("tier", {"name": [f"run {i}" for i in range(24)]}, 0, ""),  # each row is a run of its own
+        ("kind", {}, 0, ""),
     ],
 )
 def test_names_that_repeat_along_runs_are_their_ids(name, more, runs, words):
@@ -374,10 +381,30 @@ def test_names_that_repeat_along_runs_are_their_ids(name, more, runs, words):
     ids = [f"m{i}" for i in range(6) for _ in range(4)]
     table = Table.from_columns({name: ids, "params": N, "tokens": D, "loss": 2 + N**-0.1 + D**-0.1, **more})
     assert len(set(table.get("run", []))) == runs
-    assert [note for note in table.notes if "repeat" in note] == [
-        note for note in table.notes if words and words in note
-    ]
-    assert any(words in note for note in table.notes)
+    said = [note for note in table.notes if "repeat" in note or "no column run" in note]
+    assert len(said) == bool(words)
+    assert all(words in note for note in said)
+
+
+def test_names_of_runs_are_told_from_names_of_sizes_by_the_luck_that_points_of_a_run_share():
+    """Of 400 grids of independent runs none is taken for curves; of runs of half a per cent of luck all 100 are."""
+    N, D = np.repeat(np.geomspace(1e7, 1e10, 8), 4), np.tile(np.geomspace(2e9, 1e11, 4), 8)
+    names, rng = [f"m{i // 4}" for i in range(32)], np.random.default_rng(0)
+
+    def taken(luck: np.ndarray) -> bool:
+        loss = (1.8 + 400 / N**0.34 + 2000 / D**0.36) * np.exp(luck)
+        return "run" in Table.from_columns({"model": names, "params": N, "tokens": D, "loss": loss})
+
+    own = [taken(sigma * rng.standard_normal(32)) for sigma in (1e-4, 1e-3, 0.01, 0.05) for _ in range(100)]
+    shared = [taken(np.repeat(0.005 * rng.standard_normal(8), 4)) for _ in range(100)]
+    assert (sum(own), sum(shared)) == (0, 100)
+
+
+def test_steps_without_a_name_ask_which_rows_are_of_one_run(csv):
+    text = "params,step,tokens,loss\n" + "".join(f"{N},{s},{s}e6,{3 + 1 / s}\n" for N in (2e7, 4e7) for s in (1, 3, 9))
+    (note,) = (note for note in load(csv(text)).notes if "step" in note)
+    assert note.endswith("where the rows of one size are points of one run, say --columns run=params")
+    assert load(csv(text), {"run": "params"}).n_runs == 2
 
 
 def test_an_error_is_no_loss(csv):
@@ -413,8 +440,20 @@ def test_each_published_loss_curve_is_one_run(shared):
 
 
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
-    with pytest.raises(InputError, match="no column experts; say which one it is with --columns experts=NAME"):
-        Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.0]})["experts"]
+    columns = {"params": [1e6, 2e6], "loss": [4.0, 3.0]}
+    with pytest.raises(InputError, match="no column experts, and none that can be it; found params, loss"):
+        Table.from_columns(columns)["experts"]
+    said = "no column experts, and none is called like it; if y or z is it, say so, as in --columns experts=y, "
+    with pytest.raises(InputError, match=re.escape(said)):
+        Table.from_columns({**columns, "y": [8.0, 1.0], "z": [2.0, 4.0], "wd": [0.1, 0.2]})["experts"]
+
+
+def test_loss_curves_under_a_schedule_are_sent_to_the_verb_that_is_for_them(shared):
+    curve = load(shared / "reference_runs" / "luo2025_loss_curves" / "100_cosine_24000.csv")
+    with pytest.raises(
+        InputError, match=r"no column params, .* scaling predict CURVES --schedule takes; found step, lr"
+    ):
+        curve.positive("params")
 
 
 def test_text_where_numbers_are_needed_is_named():
@@ -480,7 +519,7 @@ def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
     assert "flops" in table
     with pytest.raises(InputError) as error:
         table["flops_min"]
-    assert "--columns flops_min=NAME" in str(error.value)
+    assert "no column flops_min, and none that can be it" in str(error.value)
     assert str(error.value).endswith("found params, tokens, loss")
 
 

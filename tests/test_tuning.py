@@ -151,7 +151,8 @@ def test_settings_that_are_mixed_at_one_rate_are_warned_about():
     assert "differ in more than their rate and seed (weight_decay) at" in next(found.warnings())
     one_each = losses()
     alternating = np.where(np.arange(len(one_each)) % 2, 0.1, 0.0)
-    assert tune(one_each.with_columns(weight_decay=alternating)).mixed_in == ("weight_decay",)
+    for name in ("weight_decay", "gpus"):  # of gpus a rate tells which it was, as each was tried once
+        assert tune(one_each.with_columns(**{name: alternating})).mixed_in == (name,)
     assert not tune(table).mixed
 
 
@@ -397,6 +398,8 @@ def test_halves_that_cannot_be_told_are_said_and_not_tested():
 def test_rates_that_lie_decades_apart_are_said():
     wide = tune(losses(grid=(8e-4, 8e-3, 8e-2)))
     assert any("rates up to 10 times apart" in w and "held 57 to 80 %" in w for w in wide.warnings())
+    wider = tune(losses(grid=(8e-5, 8e-3, 8e-1))).warnings()
+    assert any("rates up to 100 times apart" in w for w in wider)
     assert not any("times apart" in w for w in tune(losses()).warnings())
 
 

@@ -14,12 +14,12 @@ from scipy import special
 from analysis import mixed
 from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
+from analysis.linear import gain
 from analysis.replicates import RATE, trunks
 from analysis.table import Table
 
 Mask = NDArray[np.bool_]
 
-COOLDOWNS = ("cooldown", "decay", "cooldown_steps", "decay_steps", "decay_fraction", "cooldown_fraction")
 SHORT = 0.05  # of the updates: a shorter cooldown gains far less than one of a fifth (Haegele et al. 2024 Fig. 5)
 LONG = 0.1  # of the updates: a longer warm-up costs a share of the tokens (Porian et al. 2024)
 MOST = 0.8  # of the rows have one batch: the others are odd
@@ -29,6 +29,8 @@ STEEPER = 1.25  # times: behind a break the loss falls so much faster. Sums of p
 SURE = 0.005  # that a law without a break would show one in this table: three checks in a hundred tables are too many
 FEWEST = 3  # lines that show a break, and bends beyond it, from which its scatter is told
 BEATEN = 0.02  # of the loss, above which a run that had less of everything and ended lower is no luck of a seed
+TRIED = 64  # places of a break on one line at most
+ENOUGH = 5  # degrees of freedom beside a break on one line or two, from which its scatter is told
 SHOWN = 6  # rows that are named one by one
 
 
@@ -50,10 +52,17 @@ def told(table: Table, found: Sequence[Suspicion]) -> list[str]:
     """A line per suspicious row, or one for all rows of a check where they are many."""
     lines = []
     for s in found:
-        rows = [table.label(int(i)) for i in np.flatnonzero(s.rows)]
-        named = rows if len(rows) <= SHOWN else [f"{len(rows)} rows ({rows[0]}, ..., {rows[-1]})"]
+        rows = np.flatnonzero(s.rows)
+        many = len(rows) > SHOWN
+        named = [f"{len(rows)} rows ({_ranges(table.rows[rows])})"] if many else [table.label(int(i)) for i in rows]
         lines += [f"suspicious: {row}: {s.reason}" for row in named]
     return lines
+
+
+def _ranges(rows: np.ndarray) -> str:
+    """Numbers of rows, rising: rows 1-4, 9, 27."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    return f"rows {', '.join(f'{run[0]}-{run[-1]}' if len(run) > 1 else str(run[0]) for run in runs)}"
 
 
 # --- The checks
@@ -61,14 +70,15 @@ def told(table: Table, found: Sequence[Suspicion]) -> list[str]:
 
 def short_cooldown(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A cooldown over less than SHORT of the updates."""
-    name = next((name for name in COOLDOWNS if table.has(name) and table[name].dtype.kind == "f"), None)
-    if name is None:
+    name = mixed.named(table, "cooldown")
+    if name is None or not table.has(name):
         return
     share = table[name]
     if np.nanmax(share) > 1:  # a number of updates
-        if not table.has("steps"):
+        made = _updates_of_the_run(table)
+        if made is None:
             return
-        share = share / table["steps"]
+        share = share / made
     with np.errstate(invalid="ignore"):
         yield Suspicion((share > 0) & (share < SHORT), f"a cooldown of less than {SHORT:.0%} of its updates")
 
@@ -88,14 +98,7 @@ def edge_of_the_sweep(table: Table, inputs: Sequence[str], target: str) -> Itera
 
 def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A warm-up over more than LONG of the run's updates."""
-    made, warmup = updates_made(table), warmup_updates(table)
-    if table.has("steps"):
-        made = table["steps"]
-    elif made is not None and table.has("run"):
-        of = np.unique(table["run"], return_inverse=True)[1]
-        most = np.zeros(len(of))
-        np.maximum.at(most, of, np.nan_to_num(made))
-        made = most[of]
+    made, warmup = _updates_of_the_run(table), warmup_updates(table)
     if made is None or warmup is None:
         name = mixed.named(table, "warmup")
         if name and table.has(name) and np.nanmax(table[name]) < 1:
@@ -103,6 +106,19 @@ def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
         return
     with np.errstate(invalid="ignore"):
         yield Suspicion(warmup > LONG * made * (1 + 1e-9), f"a warm-up of more than {LONG:.0%} of its updates")
+
+
+def _updates_of_the_run(table: Table) -> np.ndarray | None:
+    """All updates of each row's run, as far as its rows tell; None if unknown."""
+    made = updates_made(table)
+    if table.has("steps"):
+        return table["steps"]
+    if made is not None and table.has("run"):
+        of = np.unique(table["run"], return_inverse=True)[1]
+        most = np.zeros(len(of))
+        np.maximum.at(most, of, np.nan_to_num(made))
+        return most[of]
+    return made
 
 
 def other_batch(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
@@ -118,26 +134,85 @@ def other_batch(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
     yield Suspicion(odd, f"another batch than {common:.6g}, which most rows have")
 
 
+def before_the_onset(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """Rows before their model used its context, by a column `onset`, where they are the fewer."""
+    if not table.has("onset") or table["onset"].dtype.kind != "f" or not _is_loss(target):
+        return
+    before = np.isnan(table["onset"])
+    if table.has("tokens"):
+        before |= table["tokens"] < table["onset"]
+    if 2 * before.sum() <= len(table):
+        yield Suspicion(before, "before its model used its context (column onset)")
+
+
+def _is_loss(target: str) -> bool:
+    return "loss" in target.lower()
+
+
 def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A place from which on the loss falls much faster, along one input at equal others.
 
     Sums of powers are convex in the logarithms: they flatten, and the slope of ln(target) never grows steeper. Where it
     does, by STEEPER and beyond its scatter among lines of equal other inputs, is a transition, such as the onset of
     context use, and rows before it, where they are the fewer, follow another law than rows behind it. Lines whose rows
-    are those of the same runs share the luck of these, and are as one.
+    are those of the same runs share the luck of these, and are as one. Inputs that all rise together make one ladder:
+    of that, and of two lines, the scatter is what straight lines with a break leave.
     """
     if not all(table.has(name) for name in (*inputs, target)) or not np.all(table[target] > 0):
         return
     if any(np.any(table[name] <= 0) for name in inputs):
         return  # no logarithm; whoever fits them says so
-    for name in inputs:
-        line = mixed.places(table, [other for other in inputs if other != name])
-        at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs), shared=_of_one_run(table, name))
+    together = _rise_together(table, inputs)
+    for name in inputs[:1] if together else inputs:
+        others = [] if together else [other for other in inputs if other != name]
+        line, x, y = mixed.places(table, others), np.log(table[name]), np.log(table[target])
+        if line.max(initial=0) + 1 >= FEWEST:
+            at = _break(x, y, line, len(inputs), shared=_of_one_run(table, name))
+        else:
+            at = -math.inf if _few_runs(table) else _hinge(x, y, line, len(inputs))
         before = table[name] <= np.exp(at) * (1 + 1e-6)
         if before.any() and 2 * before.sum() <= len(table):
             yield Suspicion(
                 before, f"before a transition: from {name} {typed(np.exp(at), 3)} on the loss falls much faster"
             )
+
+
+def _rise_together(table: Table, inputs: Sequence[str]) -> bool:
+    """Whether no input falls where another rises."""
+    order = np.lexsort([table[name] for name in reversed(inputs)])
+    return all(np.all(np.diff(table[name][order]) >= 0) for name in inputs)
+
+
+def _few_runs(table: Table) -> bool:
+    """Whether rows are points of runs, or branches of trunks, two of one or more on average: they share its luck."""
+    return 2 * min(table.n_runs, len(np.unique(trunks(table, RATE, "seed")))) <= len(table)
+
+
+def _hinge(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
+    """The x from which on one line, or two, fall much faster, with a fall between or without; -inf where none is sure.
+
+    Straight lines against such with a break, by F: a law of powers bends the other way, and never shows one by itself.
+    """
+    own = np.eye(int(line.max()) + 1)[line]
+    straight = np.hstack([own, own * x[:, None]])
+    places = np.unique(x)
+    if len(places) < 4:
+        return -math.inf
+    inner = np.unique(np.linspace(2, len(places) - 2, min(len(places) - 3, TRIED)).astype(int))
+    best, found = SURE, -math.inf
+    for i, fall in itertools.product(inner, (False, True)):
+        k = places[i]
+        behind = [np.maximum(x - k, 0.0), *([(x >= k) * 1.0] if fall else [])]
+        model = gain(straight, np.stack(behind, axis=1), y)
+        if model.left < ENOUGH:
+            continue
+        c = model.constants
+        before, bend = float(np.mean(c[own.shape[1] : 2 * own.shape[1]])), float(c[straight.shape[1]])
+        steep = before + bend < STEEPER * min(before, 0.0) and (not fall or c[-1] < 0)
+        p = model.p * 2 * len(inner) * tests
+        if steep and p < best:
+            best, found = p, float(places[i - 1] if fall else k)
+    return found
 
 
 def _of_one_run(table: Table, name: str) -> bool:
@@ -223,6 +298,7 @@ def beaten_with_less(table: Table, inputs: Sequence[str], target: str) -> Iterat
 CHECKS: tuple[Callable[[Table, Sequence[str], str], Iterator[Suspicion]], ...] = (
     short_cooldown,
     edge_of_the_sweep,
+    before_the_onset,
     transition,
     beaten_with_less,
     long_warmup,

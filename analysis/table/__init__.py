@@ -20,14 +20,17 @@ from analysis.table.columns import (
     COLUMNS,
     COUNTED,
     NUMBER_COLUMNS,
+    above_zero,
     cells,
     column,
     counted,
     from_batches,
     from_shape,
     harmless,
+    meaning,
     nearest,
     possible,
+    simple,
     surely,
     unit_in,
     without_thousands,
@@ -40,7 +43,8 @@ from scaling.errors import InputError
 TRIPLE = ("params", "tokens", "flops")  # two of them give the third
 CORE = (*TRIPLE, "loss")  # that most laws want
 ENDED = ("done", "finished")  # what the status of a run that ended well is called, here and by Weights & Biases
-LUCK = ("seed", "seconds")  # in which copies of a run may differ too
+LUCK = {"seed", "seconds"}  # words in the names of columns in which copies of a run may differ too
+ONE_RUN = "count as one run; where they are not, give each row a name of its own in a column run"
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
 
 
@@ -114,15 +118,9 @@ class Table(dict[str, np.ndarray]):
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
-        if not recorded and (ids := curves.named(whole, surely=True)):
-            whole = {**whole, "run": whole[ids].astype(str)}
-            notes = (*notes, f"no column run: {ids} is taken as it, since its values repeat along their runs")
-        elif (curve := None if recorded else curves.runs(whole)) is not None:
-            whole = {**whole, "run": curve}
-            notes = (*notes, _of_curves(curve, naming))
-        elif not recorded and (ids := curves.named(whole, surely=False)):
-            said = naming.line({}, {"run": ids})
-            notes = (*notes, f"values of {ids} repeat: where the rows of one are points of one run, say {said}")
+        if not recorded:
+            run, said = _of_points(whole, naming)
+            whole, notes = {**whole, **run}, (*notes, *said)
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         if thousands:
@@ -328,7 +326,9 @@ class Table(dict[str, np.ndarray]):
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
         instead = _by_formula(name, names) if near is None else ""
-        found = {name: _in_its_unit(name, near) if near else instead or "NAME"}
+        listed = f"; found {', '.join(names)}"
+        unlike = [one for one in others if not (near or instead or self.of_logs or meaning(one) in COLUMNS)]
+        found = {name: _in_its_unit(name, near) if near else instead or (unlike[0] if unlike else "")}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             one = surely(other, names) or ("" if "flops" in self.columns else _by_formula(other, names))
             if other not in self.columns and other != name and one:
@@ -340,30 +340,70 @@ class Table(dict[str, np.ndarray]):
             and all(one in found or one in self for one in TRIPLE if one != name)
         ):
             del found[name]  # it follows from the other two
+            unlike = []
+        elif not found[name]:
+            return f"{self.source}: no column {name}, {self._nowhere(name)}{listed}"
         hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
-        if found.get(name) == "NAME" and name in ("params", "tokens") and self.of_logs:
-            hint = ", and the logs do not tell it"
-            which = "give a table of the runs too (a column run, or W&B's CSV of its page of runs), or say it with"
         if instead:
             usual = "of a usual Transformer is" if name == "params" else "on one device, without accumulation, is"
             hint = f", which {usual if '*' in instead else 'may be'} {instead}"
         if len(several) > 1:
-            hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
+            hint, which, listed = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in", ""
+        elif unlike:
+            hint, which = ", and none is called like it", f"if {' or '.join(unlike)} is it, say so, as in"
         said = {**self.taken, **found}
+        taken = {**self.columns, **{one: self.columns[own] for one, own in found.items() if own in self.columns}}
+        for one, factor in units.factors(taken, Naming(self.source, said)).items():
+            said[one] = algebra.times(said.get(one, one), factor)
         return (
             f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
-            f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
+            f"or load(path, {json.dumps(said)}) in Python{listed}"
         )
 
+    def _nowhere(self, name: str) -> str:
+        """That no column of the table can be one that is missing, and the way out."""
+        if self.of_logs and name in ("params", "tokens"):
+            return (
+                "and the logs do not tell it; give a table of the runs too (a column run, or W&B's CSV of its page of "
+                f"runs), or say {name} with {self.option} as a number or a formula of what was found"
+            )
+        rate = any(meaning(one) == "learning_rate" for one in self.columns)
+        if name in TRIPLE and rate and "loss" in self.columns and "step" in self.columns:
+            return (
+                "and none that can be it; losses and learning rates by step are curves under a schedule, which "
+                "scaling predict CURVES --schedule takes"
+            )
+        return "and none that can be it"
 
-def _of_curves(run: np.ndarray, naming: Naming) -> str:
-    """That rows count as points of learning curves, and how to say which runs they are."""
-    curves_ = len(set(run) - {""})
-    said = naming.line({}, {"run": "NAME"})
-    return (
-        f"no column run: {int((run != '').sum())} rows follow one another as the points of {curves_} learning "
-        f"{plural(curves_, 'curve', 'curves')} do, and those of one count as one run; where they are not, say {said}"
-    )
+
+def _of_points(columns: Mapping[str, np.ndarray], naming: Naming) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The column `run` where rows that have none are points of runs, and a note on it, or on how to say it."""
+    if ids := curves.named(columns, surely=True):
+        said = f"no column run: {ids} is taken as it, since its values repeat along their runs"
+        return {"run": columns[ids].astype(str)}, [said]
+    if (run := curves.runs(columns)) is not None:
+        several = len(set(run) - {""})
+        said = (
+            f"no column run: {int((run != '').sum())} rows follow one another as the points of {several} learning "
+            f"{plural(several, 'curve', 'curves')} do, and those of one {ONE_RUN}"
+        )
+        return {"run": run}, [said]
+    if ids := curves.named(columns, surely=False):
+        if why := curves.sign(columns, ids):
+            said = f"no column run: {ids} is taken as it, since {why}, and those of one {ONE_RUN}"
+            return {"run": columns[ids].astype(str)}, [said]
+        if curves.of_sizes(columns, ids):
+            return {}, []
+        line = naming.line({}, {"run": ids})
+        return {}, [f"values of {ids} repeat: where the rows of one are points of one run, say {line}"]
+    if "run" in columns or above_zero(columns, "step") is None:
+        return {}, []
+    said = "no column run, and step says how far a run was"
+    sizes = above_zero(columns, "params")
+    if sizes is not None and len(np.unique(sizes)) < len(np.unique(np.stack([sizes, columns["step"]]), axis=1).T):
+        line = naming.line({}, {"run": "params"})
+        return {}, [f"{said}: where the rows of one size are points of one run, say {line}"]
+    return {}, [f"{said}: where several rows are points of one run, name it in a column run"]
 
 
 def _by_formula(name: str, names: Sequence[str]) -> str:
@@ -381,26 +421,29 @@ def _in_its_unit(name: str, own: str) -> str:
 
 def _without_copies(table: Table) -> Table:
     """Rows equal in every cell are one run written twice, and so are rows equal in all but their names whose losses
-    agree in five digits or more: the first is kept. Losses of fewer digits may agree by chance, which is said.
+    agree in five digits or more, whatever their seeds: the first is kept. Losses of fewer digits may agree by chance,
+    which is said.
     """
     codes = {name: np.unique(column, return_inverse=True)[1] for name, column in table.columns.items()}
     once = _firsts(list(codes.values()))
     table = table.where(once, "equal in every cell to a row above")
     named = {name for name, column in table.columns.items() if _is_name(name, column)}
+    luck = {name for name in codes if LUCK & set(simple(name).split("_"))}
     losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
-    if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
+    if not (named or luck) or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
     exact = np.any([digits_beyond(column, 4) for column in losses], axis=0)
     others = {name: code[once] for name, code in codes.items() if name not in named}
     by_name = _firsts(list(others.values()))
-    by_seed = _firsts([code for name, code in others.items() if name not in LUCK])
+    by_seed = _firsts([code for name, code in others.items() if name not in luck])
     alike = int((~by_name & ~exact).sum())
     if alike:
         table = table.with_notes(
             f"{alike} rows differ from others in their name alone, and their losses have four digits or fewer: copies "
             "would make intervals too short, so leave them out if they are"
         )
-    return table.where(by_seed | ~exact, "equal in every cell but its name to a row above, and counted once")
+    differ = "name" if named else " and ".join(sorted(luck))
+    return table.where(by_seed | ~exact, f"equal in every cell but its {differ} to a row above, and counted once")
 
 
 def _is_name(name: str, column: np.ndarray) -> bool:

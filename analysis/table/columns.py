@@ -119,6 +119,8 @@ COUNTS = tuple(
 # Text that a spreadsheet takes for a formula (OWASP, CSV Injection), or that looks as if it had been made harmless.
 FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
+# How a part of a run is counted, in updates or as a share of all.
+LENGTHS = ("steps", "updates", "iters", "iterations", "ratio", "fraction", "frac", "share")
 # What others call these columns, as `simple` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "model_size", "parameters", "parameter", "size", "non_embedding_params"),
@@ -127,10 +129,14 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "unique_tokens": ("u", "unique", "dataset_tokens"),
     "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),
-    "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
+    "batch_tokens": (
+        *("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
+        *("tokens_per_step", "tokens_per_batch", "tokens_per_update"),
+    ),
     "steps": ("updates", "iterations"),
     "learning_rate": ("lr", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate"),
-    "warmup": ("warmup_steps", "warmup_updates", "warmup_iters", "warmup_ratio", "warmup_fraction"),
+    "warmup": (*(f"warmup_{length}" for length in LENGTHS),),
+    "cooldown": ("decay", *(f"{fall}_{length}" for fall in ("cooldown", "decay") for length in LENGTHS)),
     "weight_decay": ("wd",),
     "dropout": ("dropout_rate", "dropout_prob"),
     "schedule": ("lr_schedule", "scheduler", "lr_scheduler"),

@@ -2,21 +2,26 @@
 
 Points of a curve share the luck and the settings of their run: taken for runs of their own they make intervals several
 times too short. They show themselves: at equal settings many rows follow one another densely and in even steps, as a
-training logs them and nobody trains runs.
+training logs them and nobody trains runs. Where few of them have a name, `step` or their common luck shows it.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.table.columns import COLUMNS, above_zero, simple
+from analysis.linear import gain
+from analysis.table.columns import COLUMNS, above_zero, counted, meaning, simple
 
 POINTS = 10  # rows of one setting, from which they may be a curve
 DENSE = 1.25  # times between neighbours, at most
 EVEN, MOSTLY = 0.05, 0.8  # so far from their median are the steps of so many neighbours at most
 FEW = 10  # values of a number that tells settings apart; more are measured, or change along a run
 IDS = ("run_id", "run_name", "run_label", "runid", "wandb_id")  # columns that name runs and nothing else
-PERHAPS = ("name", "id", "experiment")  # that may name runs, or sizes
+ROUNDED = 0.25  # of the logarithm: so far is a size from what it is called
+PERHAPS = ("name", "id", "experiment")  # that may name runs, or sizes, as any text may
+SHARED, CHANCE = 5.0, 1e-3  # F of losses that names share, from which it is no misfit; its probability without such
+DEGREES = 3  # of freedom: seven names or more, for the size has four in a smooth law
+MISFIT = 3e-4  # of ln(loss), by which polynomials miss a law of N and D
 PLACES = ("step", "tokens", "flops")  # that say how far a run was at a row, the surest first
 # What rises, decays or is measured along one run, by unit and by name.
 ALONG = ("updates", "tokens", "FLOP", "epochs", "nats/token", "bits/byte", "share", "s")
@@ -28,8 +33,7 @@ def runs(columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
 
     None where no rows are points of a curve, or the table has ids of its own.
     """
-    place = next((name for name in PLACES if above_zero(columns, name) is not None), None)
-    if "run" in columns or place is None:
+    if "run" in columns or (place := _place(columns)) is None:
         return None
     x, setting = columns[place], _setting(columns)
     curve = np.zeros(len(x), np.int64)
@@ -48,19 +52,58 @@ def named(columns: Mapping[str, np.ndarray], *, surely: bool) -> str | None:
     Each of its values stands for one size at places that all differ; copies and seeds do not look like that.
 
     Args:
-        surely: of the names that mean runs and nothing else; otherwise of those that may mean sizes too.
+        surely: of the names that mean runs and nothing else; otherwise of those, and of any text, that may mean sizes.
     """
-    place = next((name for name in PLACES if above_zero(columns, name) is not None), None)
-    if "run" in columns or place is None:
+    if "run" in columns or (place := _place(columns)) is None:
         return None
-    for name, values in columns.items():
-        if simple(name) not in (IDS if surely else PERHAPS) or len(set(values)) == len(values):
+    known = [name for name in columns if simple(name) in (IDS if surely else PERHAPS)]
+    texts = {name: values for name, values in columns.items() if values.dtype.kind != "f"}
+    own = any(meaning(name) == "run" and len(set(values)) == len(values) for name, values in texts.items())
+    others = () if surely or own or "params" not in columns else (one for one in texts if meaning(one) not in COLUMNS)
+    for name in dict.fromkeys([*known, *others]):
+        there, of = np.unique(columns[name], return_inverse=True)
+        if len(there) == len(of) or (name not in known and (len(there) < 2 or 2 * len(there) > len(of))):
             continue
-        of = np.unique(values, return_inverse=True)[1]
         pairs = [len(np.unique(np.stack([of, columns[one]]), axis=1).T) for one in (place, "params") if one in columns]
-        if pairs[0] == len(of) and all(count == of.max() + 1 for count in pairs[1:]):
+        if pairs[0] == len(of) and all(count == len(there) for count in pairs[1:]):
             return name
     return None
+
+
+def of_sizes(columns: Mapping[str, np.ndarray], ids: str) -> bool:
+    """Whether each value is the size of its rows, as 150M is, and no name of a run."""
+    N = above_zero(columns, "params")
+    counts = np.array([counted(value) or np.nan for value in columns[ids].tolist()])
+    return N is not None and bool(np.all(np.abs(np.log(np.abs(counts) / N)) < ROUNDED))
+
+
+def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
+    """Why the rows of one name are points of one run, and not runs of one size, in words; empty where nothing tells.
+
+    Losses that lie above or below all others together by name share the luck of a run, or what else their size has for
+    itself: as independent rows they would make intervals too short either way.
+    """
+    place = _place(columns)
+    if place == "step":
+        return "step grows along each of its values"
+    N, D, loss = (above_zero(columns, name) for name in ("params", place or "tokens", "loss"))
+    if N is None or D is None or loss is None:
+        return ""
+    known = np.isfinite(N) & np.isfinite(D) & np.isfinite(loss)
+    of = np.unique(columns[ids][known], return_inverse=True)[1]
+    x, y, z = (np.log(values[known]) for values in (N, D, loss))
+    x, y = (v - v.mean() for v in (x, y))
+    x, y = (v / max(float(np.ptp(v)), 1e-9) for v in (x, y))
+    along = np.stack([y, y**2, y**3, x * y, x * y**2, x**2 * y], axis=1)
+    smooth, own = np.vander(x, 4), np.eye(int(of.max(initial=0)) + 1)[of]
+    found = gain(np.hstack([smooth, along]), own, z, MISFIT)
+    if min(found.added, found.left) < DEGREES or found.F < SHARED or found.p > CHANCE:
+        return ""
+    return "losses of one of its values lie above or below those of the others together, as points of one run do"
+
+
+def _place(columns: Mapping[str, np.ndarray]) -> str | None:
+    return next((name for name in PLACES if above_zero(columns, name) is not None), None)
 
 
 def _setting(columns: Mapping[str, np.ndarray]) -> np.ndarray:

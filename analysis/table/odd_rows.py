@@ -22,6 +22,7 @@ from scaling.errors import InputError
 CONTRADICTION = 30.0  # times between C and 6 N D: what is counted explains less
 LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand tokens on a single narrow layer
 MINORITY = 1 / 3  # of the rows at most: more of them would be the table
+SEVERAL = 3  # rows that one factor puts among the others: no accident
 GAP = 10.0  # times between tokens per parameter of odd rows and those of the others
 SAME = 0.01  # of the logarithm: sizes and lengths so near are one
 SIZE_GAP = 3.0  # times between sizes or tokens of odd rows and those of the others
@@ -45,12 +46,13 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
+def check(columns: Columns, given: frozenset[str], naming: Naming, *, doubted: bool = False) -> list[str]:
     """Notes on the rows that are odd.
 
     Args:
         columns: whole, with those that followed from others.
         given: which of params, tokens and flops the table had.
+        doubted: the losses as a whole, already.
 
     Raises:
         InputError: rows that cannot be right.
@@ -68,16 +70,20 @@ def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
         usual = surface.through(inputs, loss)
     expected = usual(*inputs) if usual is not None else None
     odd: list[tuple[str, NDArray]] = []
+    both = given == {"params", "tokens"} and len(inputs) == 2
     if N is not None and D is not None and "step" not in columns and len(given) < 3:
-        odd += _odd_ratios(N, D, loss, usual if len(inputs) == 2 else None, given, naming)
-        if not odd and usual is not None and loss is not None and given == {"params", "tokens"} and len(inputs) == 2:
+        if usual is not None and loss is not None and both:
+            odd += _odd_among(N, D, loss, usual, naming, least=SEVERAL)
+        odd = odd or _odd_ratios(N, D, loss, usual if len(inputs) == 2 else None, given, naming)
+        if not odd and usual is not None and loss is not None and both:
             odd += _odd_sizes(N, D, loss, usual, naming)
     notes = [note for note, _ in odd]
     if loss is not None:
         for _, rows in odd:  # whose loss is that of another size
             loss = np.where(np.isin(np.arange(len(loss)), rows), np.nan, loss)
         of_losses = _odd_losses(loss, usual, expected, naming, begun="step" in columns)
-        notes += of_losses or (_bits_and_nats(loss, whole, expected, naming) if whole else [])
+        of_losses = of_losses or (_bits_and_nats(loss, whole, expected, naming) if whole else [])
+        notes += of_losses or ([] if doubted else _beyond_guessing(loss, begun="step" in columns))
     return notes
 
 
@@ -205,20 +211,29 @@ def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) 
                         f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, where the other rows hold "
                         f"{_span(values[rest])}, and a loss that suits {_n(values[rows[0]] * factor)}"
                     )
-                    times = f"{step:g} times too {'large' if high else 'small'}"
+                    times = f"{_n(step)} times too {'large' if high else 'small'}"
                     if np.min((D / N)[odd]) < FEW or np.max((D / N)[odd]) > MANY:
                         raise InputError(f"{said}: {times}; {_way_out(rows)}")
                     return [(f"{said}: is it {times}?", rows)]
     return _odd_among(N, D, loss, usual, naming)
 
 
-def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[tuple[str, NDArray]]:
-    """Rows among the others whose loss is far from theirs, and suits one of their inputs over or times 1000: a note,
-    and the rows.
+def _odd_among(
+    N: Array, D: Array, loss: Array, usual: Surface, naming: Naming, least: int = 1
+) -> list[tuple[str, NDArray]]:
+    """Rows among the others whose loss is far from theirs, and suits one of their inputs over or times 1000, the same
+    in all of them: a note, and the rows.
+
+    Args:
+        least: rows from which they are looked at: fewer may lie at an end, which tells more of them.
+
+    Raises:
+        InputError: so few or so many tokens per parameter that no run had them; or several losses that lie far below
+            what such an input gives, and where one a thousand times larger puts them: no run is so much better.
     """
     off = np.log(loss / usual(N, D))
     odd = np.abs(off) >= max(FAR * usual.scatter, LEAST_FAR)
-    if not odd.any() or odd.mean() > MINORITY:
+    if odd.sum() < least or not odd.any() or odd.mean() > MINORITY:
         return []
     rows = np.flatnonzero(odd)
     for name, values in (("params", N), ("tokens", D)):
@@ -226,12 +241,19 @@ def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) 
             factor = 1 / step if high else step
             changed = (values * factor, D) if name == "params" else (N, values * factor)
             near = np.abs(np.log(loss / usual(*changed)))[odd] <= max(NEAR * usual.scatter, SIZE_NEAR)
-            if near.all() and _between(values[odd] * factor, values[~odd]):
-                said = (
-                    f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, and a loss that suits "
-                    f"{_n(values[rows[0]] * factor)}: is it {step:g} times too {'large' if high else 'small'}?"
-                )
-                return [(said, rows)]
+            if not (near.all() and _between(values[odd] * factor, values[~odd])):
+                continue
+            said = (
+                f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, and a loss that suits "
+                f"{_n(values[rows[0]] * factor)}"
+            )
+            if len(rows) < SEVERAL:
+                return [(f"{said}: is it {_n(step)} times too {'large' if high else 'small'}?", rows)]
+            said += f"; these look {f'{_n(step)} times too large' if high else f'like {UNIT_WORDS[step]}'}"
+            ratio = (D / N)[odd]
+            if not high or np.min(ratio) < FEW or np.max(ratio) > MANY:
+                raise InputError(f"{said}; {_way_out(rows)}")
+            return [(f"{said}: is it right?", rows)]
     return []
 
 
@@ -242,7 +264,7 @@ def _loss_agrees(loss: Array, expected: Array, usual: Surface) -> bool:
 
 
 def _in_unit(step: float, odd: Array, rest: Array) -> str:
-    return f"like {UNIT_WORDS[step]}" if np.median(odd) < np.median(rest) else f"{step:g} times too large"
+    return f"like {UNIT_WORDS[step]}" if np.median(odd) < np.median(rest) else f"{_n(step)} times too large"
 
 
 # --- losses
@@ -336,6 +358,19 @@ def _bits_and_nats(loss: Array, inputs: tuple[Array, ...], single: Array | None,
         return []
     found = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {_where_others(expected, rows)}"
     return [f"{found}: {AS_BITS}: are these nats per token?"]
+
+
+def _beyond_guessing(loss: Array, *, begun: bool) -> list[str]:
+    """A note on losses above what guessing among any vocabulary costs; of curves, which begin there, on many."""
+    rows = np.flatnonzero(loss > GUESSING[1])
+    if not rows.size or (begun and rows.size <= MINORITY * np.isfinite(loss).sum()):
+        return []
+    row = int(rows[np.argmax(loss[rows])])
+    several = f"{rows.size} rows, the most {_n(loss[row])} in " if rows.size > 1 else ""
+    return [
+        f"loss is above {_n(GUESSING[1])} in {several}row {row + 1}, and a guess among 440 thousand tokens costs "
+        f"no more: are these nats per token, and not perplexities{'' if rows.size > 1 else ', or did it diverge'}?"
+    ]
 
 
 def _guessing(loss: Array) -> bool:

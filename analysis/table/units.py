@@ -28,7 +28,6 @@ FEWEST_TOKENS = 1e-3  # per parameter, in the row that has most
 MOST_TOKENS = 1e7  # per parameter, in the row that has fewest
 DOUBTFUL = 1.3
 LEVEL_SLOPE = 0.02  # of ln(C / 6 N D) over ln N: below it the ratio is one number
-LARGE_LOSS = 15.0  # nats/token: a guess among three million tokens, more than any vocabulary has
 SMALL_LOSS = 0.4  # nats/token: what no model of a text has come down to
 ABOVE_GUESSING = 1.0  # nats/token over ln(vocabulary) that an honest loss stays below
 BITS_WORDS = {"bpb", "bits", "bit"}  # in the name of a column that counts bits
@@ -82,6 +81,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))
     notes: list[str] = [Doubt(note) for note in _doubtful_losses(found, naming)]
+    doubted = bool(notes)
     N, D, C = (above_zero(found, name) for name in ("params", "tokens", "flops"))
     given = frozenset(name for name, values in (("params", N), ("tokens", D), ("flops", C)) if values is not None)
     if N is not None and C is not None and D is None:
@@ -95,7 +95,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
         notes.append(_followed("params", "flops / (6 tokens), which counts what the FLOP count", columns, naming))
     elif N is not None and D is not None and C is not None:
         notes += map(Doubt, _doubtful_compute(N, D, C, found, naming))
-    notes += map(Doubt, odd_rows.check(found, given, naming))
+    notes += map(Doubt, odd_rows.check(found, given, naming, doubted=doubted))
     U = above_zero(found, "unique_tokens")
     if D is not None and U is not None and above_zero(found, "epochs") is None:
         found["epochs"] = D / U
@@ -132,7 +132,7 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
         if values is None:
             continue
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        if low > LARGE_LOSS:
+        if low > odd_rows.GUESSING[1]:
             notes.append(
                 f"{name} is {typed(low, 3)} or more in all rows: are these nats per token, and not perplexities?"
             )
@@ -267,6 +267,11 @@ def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
         return f"{where}; correct the column or leave it out"
     looks = " and ".join(f"{name} looks like {UNITS[factor]}" for name, factor in remedy.items())
     return f"{where}; {looks}; say {naming.line(remedy)}"
+
+
+def factors(columns: Columns, naming: Naming) -> dict[str, float]:
+    """The factors that put the units of columns right, where one of them cannot be; empty where none is wrong."""
+    return _remedy(columns, naming) if _wrong(columns) else {}
 
 
 def _remedy(columns: Columns, naming: Naming) -> dict[str, float]:

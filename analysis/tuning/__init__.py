@@ -18,7 +18,7 @@ from analysis import digits, mixed
 from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.laws import admission
-from analysis.replicates import settings
+from analysis.replicates import RATE, settings
 from analysis.table import ENDED, Table
 from analysis.tuning import odd_rates, rate_law
 from analysis.tuning.bowls import (
@@ -117,9 +117,9 @@ class Tuning:
                 f"{digits.plural(self.mixed, 'bowl', 'bowls')}: a bowl through several settings says nothing of either"
             )
         if coarse := [b for b in self.bowls if b.spacing >= COARSE]:
-            widest = max(b.spacing for b in coarse)
+            widest = digits.typed(max(b.spacing for b in coarse), 2)
             yield (
-                f"rates up to {widest:.2g} times apart beside the best one at {len(coarse)} of {len(self.bowls)} "
+                f"rates up to {widest} times apart beside the best one at {len(coarse)} of {len(self.bowls)} "
                 f"bowls: no parabola holds over so far, and intervals of {digits.percent(LEVEL)} held 57 to 80 % of "
                 "the best rates with a factor of 10 between (95 % with up to 3); try rates between them"
             )
@@ -353,8 +353,10 @@ def _places_of(table: Table, params: Array, tokens: Array) -> list[tuple[float, 
 def _mixed_in(table: Table) -> tuple[str, ...]:
     """The columns in which runs of one bowl differ: those of one rate, else those of several."""
     place = ["params", "tokens", *(name for name in ("batch_tokens", "n_layer") if table.has(name))]
-    found = mixed.at_equal(table, [*place, "learning_rate"], "loss") or mixed.at_equal(table, place, "loss")
-    return tuple(name for name in found if name != "learning_rate")
+    if found := mixed.at_equal(table, [*place, RATE], "loss"):
+        return found
+    others = {name: column for name, column in table.columns.items() if not name.startswith(RATE)}
+    return mixed.at_equal(dataclasses.replace(table, columns=others), place, "loss")  # not by what follows from a rate
 
 
 def _most_rates(table: Table) -> int:

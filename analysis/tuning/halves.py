@@ -146,7 +146,7 @@ def _changing(
 def said(test: Test) -> str:
     """A test in a few words: F = 3.2, p = 0.012."""
     p = f"p = {test.p:.2g}" if test.p >= 1e-4 else "p < 0.0001"
-    return f"F = {test.F:.2g}, {p}"
+    return f"F = {digits.typed(test.F, 2)}, {p}"
 
 
 def _said(ends: Ends) -> str:

@@ -40,11 +40,12 @@ def check(table: Table, rate: Array, loss: Array) -> Iterator[str]:
         if rows.size:
             rest = rate[~above]
             raise InputError(
-                f"{_at(table, naming, rows)}: found {rate[rows[0]]:.4g}, where the other rows hold "
-                f"{rest.min():.3g} to {rest.max():.3g}, and a loss like theirs; correct the cell, or leave the row out"
+                f"{_at(table, naming, rows)}: found {digits.typed(float(rate[rows[0]]), 4)}, where the other rows hold "
+                f"{digits.typed(rest.min(), 3)} to {digits.typed(rest.max(), 3)}, and a loss like theirs; correct the "
+                "cell, or leave the row out"
             )
     rows = np.flatnonzero(high)
-    said = f"{_at(table, naming, rows)}: found {rate[rows[0]]:.4g}; rates of Adam lie far below 1"
+    said = f"{_at(table, naming, rows)}: found {digits.typed(float(rate[rows[0]]), 4)}; rates of Adam lie far below 1"
     if high.all():
         factor = 10.0 ** round(math.log10(USUAL / float(np.median(rate))))
         unit, hint = digits.typed(factor), naming.line({"learning_rate": factor})
