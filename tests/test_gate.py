@@ -103,7 +103,7 @@ def test_a_floor_comes_from_a_named_fit_and_its_own_doubt_is_told():
     assert floor.low < E < floor.high
     told = gate(ladder(), ladder(1.3, seed=1), Rule(1.05, 1e20), floor=floor)
     assert told.comparison.A.constants["L_inf"] == pytest.approx(floor.value)
-    assert "L_inf of henighan-c in law.json: 16 runs" in told.text()
+    assert "L_inf of henighan-c in law.json: 16 of 16 runs" in told.text()
     first, last = told.other_floors
     assert min(first, last) < told.measured[0] < max(first, last)
     with pytest.raises(InputError, match=r"floor 2\.5: wanted one below every loss, and the lowest is 2\.3"):
