@@ -200,7 +200,7 @@ class Discrepancy(evidence.Evidence):
 
     def step(self, step: Step) -> Claim:
         """What a step does to the exponent: both sides from the same redrawn runs."""
-        claim = Claim(step.told, SOURCE, step.paper, enough=STEP, above=SPAN, below=SPAN)
+        claim = Claim(step.told, SOURCE, step.paper, enough=STEP, independent=False, above=SPAN, below=SPAN)
         try:
             before, after = self.best(step.before), self.best(step.after)
             own = [self.choices(step.before), self.choices(step.after)]

@@ -68,13 +68,14 @@ ROUTES: tuple[tuple[tuple[Station, ...], tuple[Station, ...], dict[str, Any]], .
     ((TUNED, ATTENTION), (ATTENTION,), {"color": GREY, "marker": "o", "dashes": (1, 2), "label": ""}),
 )
 EVERY = 2  # budget that Figure 2 draws
+F_SHOWN = 1.6  # the largest f that Figure 3 shows
 VOCABULARIES = np.geomspace(256, 16384, 40)
 
 
 def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     """The exponent a of the best size in compute, from Kaplan's way to Hoffmann's, with 95 % intervals; dashed, the
-    warm-up is shortened before the head is counted. Diamonds: Porian et al.'s. Red: what arithmetic has before anything
-    is trained, for f = 0.25 to 1, the line at 0.5."""
+    warm-up is shortened before the head is counted. Diamonds: Porian et al.'s. Red, and blue where the warm-up is
+    shortened first: what arithmetic has before anything is trained, for f = 0.25 to 1, the line at 0.5."""
     claims = {at: evidence.exponent(at) for at in (*WALK, WARM_FIRST, ATTENTION)}
     _show(drawn, claims.values())
     drawn.show(*(evidence.step(step) for step in STEPS))
@@ -82,6 +83,7 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     known = {at: claim for at, claim in claims.items() if claim.ours is not None}
     rows = {at: _row(evidence, at, claim) for at, claim in claims.items()}
     drawn.points(rows.values())
+    drawn.say(*_against_arithmetic(rows[at] for at in known))
     with rc_context(STYLE):
         figure, (axes,) = panels(1, legend=False)
         drawn.figure = figure
@@ -93,7 +95,7 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
             axes.annotate(UNDECIDED.replace(" ", "\n"), (PLACES[at], 0.02), xycoords=("data", "axes fraction"),
                           ha="center", fontsize=7.5, color=GREY)  # fmt: skip
         for at in known:
-            _predicted(axes, PLACES[at], [rows[at][f"predicted_f_{worth:g}"] for worth in WORTHS])
+            _predicted(axes, PLACES[at], _predictions(rows[at]), OTHER if at is WARM_FIRST else LAW)
         _porian(axes)
         _published(axes)
         told = [*(at.told.replace(" ", "\n", 1) for at in WALK), "attention\ncounted too"]
@@ -101,6 +103,8 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         axes.set_xlim(-0.4, len(told) - 0.6)
         axes.set_ylabel("Exponent a of the best size, N ~ Cᵃ")
         axes.grid(visible=False, axis="x")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.18 * (high - low))  # room for the legend above Kaplan's exponent
         legend(axes, "upper right")
     if not known:
         raise Undecided(claims[KAPLAN].why)
@@ -141,6 +145,26 @@ def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
     return row
 
 
+def _predictions(row: dict[str, Any]) -> list[float]:
+    """What arithmetic has for each of WORTHS."""
+    return [row[f"predicted_f_{worth:g}"] for worth in WORTHS]
+
+
+def _against_arithmetic(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """At how many stations the measured exponent is not what arithmetic has for any f."""
+    known = [row for row in rows if row["high"] is not None]
+    below = [row for row in known if row["high"] < min(_predictions(row))]
+    above = [row for row in known if row["low"] > max(_predictions(row))]
+    for some, side in ((below, "below"), (above, "above")):
+        if some:
+            stations = digits.plural(len(some), "station", "stations")
+            yield (
+                f"At {len(some)} {stations} of {len(known)} the whole interval lies {side} what arithmetic has for any "
+                f"f from {WORTHS[0]:g} to {WORTHS[-1]:g} ({', '.join(row['station'] for row in some)}): it takes equal "
+                "exponents of N and D, and nothing but counting and the warm-up into account."
+            )
+
+
 def _published(axes: Axes) -> None:
     """Kaplan's and Hoffmann's own exponents, as level lines that are named at the left, where there is room."""
     for paper, name, told in (
@@ -168,12 +192,12 @@ def _porian(axes: Axes) -> None:
             axes.plot(place + 0.14, a, ls="", marker="D", ms=5, mfc="none", mec=colour, mew=1.0, label=label)
 
 
-def _predicted(axes: Axes, place: float, values: Sequence[float]) -> None:
+def _predicted(axes: Axes, place: float, values: Sequence[float], colour: str) -> None:
     """What arithmetic has, beside a station: its range over WORTHS, and the one in the middle."""
     x = [place - 0.3, place - 0.08]
     label = f"arithmetic, f = {WORTHS[0]:g} to {WORTHS[-1]:g}" if place == 0 else ""
-    axes.fill_between(x, min(values), max(values), color=LAW, alpha=0.22, lw=0, label=label)
-    axes.plot(x, [values[1]] * 2, color=LAW, lw=1.0)
+    axes.fill_between(x, min(values), max(values), color=colour, alpha=0.22, lw=0, label=label)
+    axes.plot(x, [values[1]] * 2, color=colour, lw=1.0)
 
 
 def _route(
@@ -375,10 +399,12 @@ def _worth(axes: Axes, claims: Sequence[Claim]) -> None:
     for k, (claim, f) in enumerate(known):
         low, high = claim.interval or (np.nan, np.nan)
         axes.plot([low, min(high, 10)], [k, k], color=INK, lw=1.3)
+        if high > F_SHOWN:
+            axes.plot(F_SHOWN, k, ">", color=INK, ms=6, clip_on=False)  # it goes on
         axes.plot(f, k, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5)
     axes.set_yticks(range(len(known)), [claim.name.partition(", ")[2].replace(" ", "\n") for claim, _ in known])
     axes.set_ylim(-0.6, len(known) - 0.2)
-    axes.set_xlim(-0.1, 1.6)
+    axes.set_xlim(-0.1, F_SHOWN)
     axes.set_xlabel("f in L(N + f V d, D)")
 
 
@@ -402,7 +428,7 @@ def _gaps(axes: Axes, evidence: Discrepancy, drawn: Drawn) -> list[dict[str, Any
             rows.append({"n_vocab": V, "gap": gap})
             label = ""
     log_axis(axes.xaxis, VOCABULARIES, digits.short, ((1, 2, 5),))
-    axes.set_ylim(0, None)
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), None)
     axes.set_xlabel("Vocabulary V")
     axes.set_ylabel("a without the head − a with it")
     legend(axes, "lower right")
