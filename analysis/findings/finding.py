@@ -84,25 +84,20 @@ class HeldOutPrediction:
 
     def sentence(self) -> str:
         n, inside = len(self.off), self.inside
+        losses, mean = "loss" if n == 1 else f"{n} losses", digits.percent(self.mean, sign=True)
+        off = mean if n == 1 else f"{digits.percent(self.rms)} rms"
+        said = f"Fitted without {self.rule}, it predicts the {losses} there with an error of {off}"
         if not self.bounded:
-            losses = "loss" if n == 1 else f"{n} losses"
             return (
-                f"Fitted without {self.rule}, it predicts the {losses} there with an error of "
-                f"{digits.percent(self.rms)} rms; that fit is doubtful, and no interval is given: other constants that "
-                "suit the smaller runs part ways there."
+                f"{said}; that fit is doubtful, and no interval is given: other constants that suit the smaller runs "
+                "part ways there."
             )
         if n == 1:
             run, law = ("inside" if n_inside else "outside" for n_inside in (inside, self.inside_law))
-            return (
-                f"Fitted without {self.rule}, it predicts the loss there with an error of "
-                f"{digits.percent(self.mean, sign=True)}, {run} the {digits.percent(LEVEL)} interval of one run, {law} "
-                "that of the law."
-            )
+            return f"{said}, {run} the {digits.percent(LEVEL)} interval of one run, {law} that of the law."
         return (
-            f"Fitted without {self.rule}, it predicts the {n} losses there with an error of "
-            f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
-            f"measured losses inside the {digits.percent(LEVEL)} interval of one run, {self.inside_law} inside that of "
-            "the law)."
+            f"{said} ({mean} on average; {inside} of {n} measured losses inside the {digits.percent(LEVEL)} interval "
+            f"of one run, {self.inside_law} inside that of the law)."
         )
 
     def to_dict(self) -> dict[str, Any]:
