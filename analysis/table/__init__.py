@@ -388,14 +388,16 @@ def _of_points(columns: Mapping[str, np.ndarray], naming: Naming) -> tuple[dict[
             f"{plural(several, 'curve', 'curves')} do, and those of one {ONE_RUN}"
         )
         return {"run": run}, [said]
-    if ids := curves.named(columns, surely=False):
-        if why := curves.sign(columns, ids):
-            said = f"no column run: {ids} is taken as it, since {why}, and those of one {ONE_RUN}"
-            return {"run": columns[ids].astype(str)}, [said]
-        if curves.of_sizes(columns, ids):
-            return {}, []
-        line = naming.line({}, {"run": ids})
-        return {}, [f"values of {ids} repeat: where the rows of one are points of one run, say {line}"]
+    ids = curves.named(columns, surely=False)
+    if ids and not curves.of_sizes(columns, ids):
+        shared = curves.shared(columns, ids)
+        if shared and above_zero(columns, "step") is not None:
+            said = f"no column run: {ids} is taken as it, since step grows along its values and {shared}"
+            return {"run": columns[ids].astype(str)}, [f"{said}, and those of one {ONE_RUN}"]
+        if shared or curves.may_be_run(ids):
+            why = f", and {shared}" if shared else ""
+            line = naming.line({}, {"run": ids})
+            return {}, [f"values of {ids} repeat{why}: where the rows of one are points of one run, say {line}"]
     if "run" in columns or above_zero(columns, "step") is None:
         return {}, []
     said = "no column run, and step says how far a run was"

@@ -2,7 +2,7 @@
 
 Points of a curve share the luck and the settings of their run: taken for runs of their own they make intervals several
 times too short. They show themselves: at equal settings many rows follow one another densely and in even steps, as a
-training logs them and nobody trains runs. Where few of them have a name, `step` or their common luck shows it.
+training logs them and nobody trains runs. Where few of them have a name, their common luck shows it.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,9 @@ IDS = ("run_id", "run_name", "run_label", "runid", "wandb_id")  # columns that n
 ROUNDED = 0.25  # of the logarithm: so far is a size from what it is called
 PERHAPS = ("name", "id", "experiment")  # that may name runs, or sizes, as any text may
 SHARED, CHANCE = 5.0, 1e-3  # F of losses that names share, from which it is no misfit; its probability without such
+LESS = 0.3  # of what powers of one degree less miss of a law, these miss about
 DEGREES = 3  # of freedom: seven names or more, for the size has four in a smooth law
-MISFIT = 3e-4  # of ln(loss), by which polynomials miss a law of N and D
+MISFIT = 3e-4  # of ln(loss), by which polynomials miss a law of N and D at least
 PLACES = ("step", "tokens", "flops")  # that say how far a run was at a row, the surest first
 # What rises, decays or is measured along one run, by unit and by name.
 ALONG = ("updates", "tokens", "FLOP", "epochs", "nats/token", "bits/byte", "share", "s")
@@ -77,16 +78,17 @@ def of_sizes(columns: Mapping[str, np.ndarray], ids: str) -> bool:
     return N is not None and bool(np.all(np.abs(np.log(np.abs(counts) / N)) < ROUNDED))
 
 
-def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
-    """Why the rows of one name are points of one run, and not runs of one size, in words; empty where nothing tells.
+def may_be_run(ids: str) -> bool:
+    """Whether a column of this name may name runs, which any other text hardly does."""
+    return simple(ids) in PERHAPS
 
-    Losses that lie above or below all others together by name share the luck of a run, or what else their size has for
-    itself: as independent rows they would make intervals too short either way.
+
+def shared(columns: Mapping[str, np.ndarray], ids: str) -> str:
+    """That rows of one name have losses above or below all others together, in words; empty where nothing shows it.
+
+    Points of one run share its luck so. Runs of one size share what is wrong with that size, its shape or its rate.
     """
-    place = _place(columns)
-    if place == "step":
-        return "step grows along each of its values"
-    N, D, loss = (above_zero(columns, name) for name in ("params", place or "tokens", "loss"))
+    N, D, loss = (above_zero(columns, name) for name in ("params", _place(columns) or "tokens", "loss"))
     if N is None or D is None or loss is None:
         return ""
     known = np.isfinite(N) & np.isfinite(D) & np.isfinite(loss)
@@ -96,10 +98,14 @@ def sign(columns: Mapping[str, np.ndarray], ids: str) -> str:
     x, y = (v / max(float(np.ptp(v)), 1e-9) for v in (x, y))
     along = np.stack([y, y**2, y**3, x * y, x * y**2, x**2 * y], axis=1)
     smooth, own = np.vander(x, 4), np.eye(int(of.max(initial=0)) + 1)[of]
-    found = gain(np.hstack([smooth, along]), own, z, MISFIT)
+    cubic = np.hstack([smooth, along])
+    quadratic = np.hstack([smooth[:, 1:], along[:, [0, 1, 3]]])
+    of_powers = [X @ np.linalg.lstsq(X, z)[0] for X in (quadratic, cubic)]
+    missed = float(np.std(np.subtract(*of_powers)))  # by powers of one degree less
+    found = gain(cubic, own, z, max(MISFIT, LESS * missed))
     if min(found.added, found.left) < DEGREES or found.F < SHARED or found.p > CHANCE:
         return ""
-    return "losses of one of its values lie above or below those of the others together, as points of one run do"
+    return "losses of one value lie above or below the others' together, as those of one run do"
 
 
 def _place(columns: Mapping[str, np.ndarray]) -> str | None:
