@@ -46,7 +46,7 @@ def script(
       parts: by their names.
       taken: words in a state that mean that machines were taken away.
       relaunches: of each part.
-      logs: the folder of a bucket in which a part that has ended leaves its exit code.
+      logs: the folder of a bucket in which a part that has ended leaves its exit code, which is read in gs:// alone.
       before: lines of shell for what all parts need.
     """
     lines = [
@@ -56,13 +56,14 @@ def script(
         "set -u",
         'folder=$(cd "$(dirname "$0")" && pwd)',
         f"logs={quoted([logs])}",
-        FORGET,
+        FORGET if logs.startswith("gs://") else NOTHING_KEPT,
         *before,
         *_by_name("create", {name: one.create for name, one in parts.items()}),
+        MAKE,
         f"parts=({' '.join(parts)})",
     ]
     if not relaunches:
-        return "\n".join([*lines, 'for part in "${parts[@]}"; do forget "$part"; create "$part" || exit; done', ""])
+        return "\n".join([*lines, 'for part in "${parts[@]}"; do make "$part" || exit; done', ""])
     return "\n".join(
         [
             *lines,
@@ -86,15 +87,23 @@ forget() {  # how a part ended in an earlier launch
     cat "$told"
     return 1
   }
+}
+ended() {  # prints the exit code of a part that has ended, of another nothing; fails where the bucket does not say
+  gcloud storage cat "$logs/$1.ended" 2>"$told" || grep -q "matched no objects" "$told"
+}"""
+# gcloud sees no s3://
+NOTHING_KEPT = """\
+told=$(mktemp) || exit  # what gcloud says beside its answer
+trap 'rm -f "$told"' EXIT
+forget() { :; }
+ended() { :; }"""
+
+MAKE = """\
+make() {
+  forget "$1" && create "$1"
 }"""
 
 FOLLOW = """\
-make() {{
-  forget "$1" && create "$1"
-}}
-ended() {{  # prints the exit code of a part that has ended, of another nothing; fails where the bucket does not say
-  gcloud storage cat "$logs/$1.ended" 2>"$told" || grep -q "matched no objects" "$told"
-}}
 # By the number of a part: whether it is to be made, how often it was made again, and whether it was seen to have ended.
 gone=() tries=() over=() failed=0
 for i in "${{!parts[@]}}"; do

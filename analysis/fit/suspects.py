@@ -32,6 +32,7 @@ BEATEN = 0.02  # of the loss, above which a run that had less of everything and 
 TRIED = 64  # places of a break on one line at most
 ENOUGH = 5  # degrees of freedom beside a break on one line or two, from which its scatter is told
 SHOWN = 6  # rows that are named one by one
+RANGES = 30  # of more rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +61,11 @@ def told(table: Table, found: Sequence[Suspicion]) -> list[str]:
 
 
 def _ranges(rows: np.ndarray) -> str:
-    """Numbers of rows, rising: rows 1-4, 9, 27."""
+    """Numbers of rows, rising: rows 1-4, 9, 27; the first RANGES of them where they are many."""
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    return f"rows {', '.join(f'{run[0]}-{run[-1]}' if len(run) > 1 else str(run[0]) for run in runs)}"
+    said = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:RANGES]]
+    left = sum(map(len, runs[RANGES:]))
+    return f"rows {', '.join(said)}{f' and {left} more' if left else ''}"
 
 
 # --- The checks

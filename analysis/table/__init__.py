@@ -43,6 +43,8 @@ from scaling.errors import InputError
 TRIPLE = ("params", "tokens", "flops")  # two of them give the third
 CORE = (*TRIPLE, "loss")  # that most laws want
 ENDED = ("done", "finished")  # what the status of a run that ended well is called, here and by Weights & Biases
+LISTED = 40  # columns that a message names
+GUESSES = 6  # of these, where any may be the one
 LUCK = {"seed", "seconds"}  # words in the names of columns in which copies of a run may differ too
 ONE_RUN = "count as one run; where they are not, give each row a name of its own in a column run"
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
@@ -326,7 +328,8 @@ class Table(dict[str, np.ndarray]):
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
         instead = _by_formula(name, names) if near is None else ""
-        listed = f"; found {', '.join(names)}"
+        left = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        listed = f"; found {', '.join(names[:LISTED])}{left}"
         unlike = [one for one in others if not (near or instead or self.of_logs or meaning(one) in COLUMNS)]
         found = {name: _in_its_unit(name, near) if near else instead or (unlike[0] if unlike else "")}
         for other in CORE:  # what else the file calls by another name, so that one line names all
@@ -350,10 +353,11 @@ class Table(dict[str, np.ndarray]):
         if len(several) > 1:
             hint, which, listed = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in", ""
         elif unlike:
-            hint, which = ", and none is called like it", f"if {' or '.join(unlike)} is it, say so, as in"
+            hint, which = ", and none is called like it", f"if {' or '.join(unlike[:GUESSES])} is it, say so, as in"
+            found = {name: found[name]}  # nothing is known of such a table: no unit, and no other column
         said = {**self.taken, **found}
         taken = {**self.columns, **{one: self.columns[own] for one, own in found.items() if own in self.columns}}
-        for one, factor in units.factors(taken, Naming(self.source, said)).items():
+        for one, factor in ({} if unlike else units.factors(taken, Naming(self.source, said))).items():
             said[one] = algebra.times(said.get(one, one), factor)
         return (
             f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
@@ -370,8 +374,9 @@ class Table(dict[str, np.ndarray]):
         rate = any(meaning(one) == "learning_rate" for one in self.columns)
         if name in TRIPLE and rate and "loss" in self.columns and "step" in self.columns:
             return (
-                "and none that can be it; losses and learning rates by step are curves under a schedule, which "
-                "scaling predict CURVES --schedule takes"
+                "and none that can be it; losses and learning rates by step are curves under a schedule: "
+                "scaling predict CURVES --schedule cosine; of one that all rows share say "
+                f"{algebra.line({name: '1e8'}, self.option)}"
             )
         return "and none that can be it"
 
