@@ -1056,7 +1056,7 @@ def test_a_mesh_that_is_advised_divides_the_study():
         with pytest.raises(InputError, match=r"but h100:8 has 8; make the axes multiply to that, as in data=2,fsdp=4"):
             targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(wrong)), a_narrow_study(), "gke")
     tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
-    with pytest.raises(InputError, match=r"or choose another --mesh, such as --mesh data=4,fsdp=2"):
+    with pytest.raises(InputError, match=r"over fsdp=4; use --mesh data=4,fsdp=2$"):
         targets.check(request("v6e:2x2", slices=2, options=ZONE, **tokens), a_narrow_study(d_model=18), "tpu-vm")
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
@@ -1075,7 +1075,7 @@ def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_s
         return str(error.value)
 
     for n, mesh in ((32, "run=16"), (12, "run=4,fsdp=4"), (20, "run=4,fsdp=4")):
-        assert said(small_runs(n)).endswith(f"such as --mesh {mesh}")
+        assert said(small_runs(n)).endswith(f"; use --mesh {mesh}")
         found = request("v4-32", image=IMAGE, options=ZONE, data="gs://my-bucket/tokens", mesh=parse_mesh(mesh))
         targets.check(found, small_runs(n), "tpu-vm")
     assert said(small_runs(6, batch=1)).endswith(
@@ -1091,6 +1091,49 @@ def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_s
     assert "--accelerator v5e:1x1 --tasks 3" in targets.spread(
         dataclasses.replace(wish, out=BUCKET, image=IMAGE), small_runs(3, batch=1), "gke"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("v5e:4x4 --tasks 2", "over data x fsdp = 16, and no mesh of all divides the study; use --accelerator v5e:1x1"),
+        ("v5e:2x4,host=4 --slices 2 --mesh run=16", "v5e:1x1 --tasks 16 without --slices and --mesh"),
+        ("v5e:4x4 --slices 2", "--accelerator v5e:1x1 --tasks 26 without --slices"),
+        (
+            "v5e:4x4 --mesh tensor=3",
+            "has 16, and no mesh of all divides the study; use --accelerator v5e:1x1 --tasks 16",
+        ),
+        ("v5e:2x2 --mesh run=4", "the number of runs in a pack=5 does not divide over run=4; use --mesh fsdp=4"),
+        ("v5e:2x2 --mesh run=3", "make the axes multiply to that, as in fsdp=4"),
+        ("v4:2x2x4 --tasks 3", "data x fsdp = 16, and no mesh of all divides the study; use --accelerator v4:2x2x1"),
+        ("h100:16 --mesh run=16", "use --accelerator h100:1 --tasks 16 without --mesh"),
+        (
+            "v5e:4x4 --slices 2 --mesh tensor=32",
+            "data, run or fsdp must be a multiple of 2, and no mesh of all divides",
+        ),
+    ],
+)
+def test_the_way_out_that_is_told_is_one_that_works(words, said, capsys, cache):
+    """What is typed again as the message says is launched."""
+    given = dict(itertools.pairwise(["--accelerator", *words.split()]))
+    given = {key: value for key, value in given.items() if key.startswith("--")}
+    rest = ["--on", "gke", "--out", BUCKET, "--image", IMAGE, "--data", "gs://my-bucket/tokens", "--dry-run"]
+
+    def typed() -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["launch", "configs.quickstart", *rest, *itertools.chain(*given.items())])
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    code, told = typed()
+    assert code == 2
+    assert re.search(said, told)
+    assert "\n" not in told.strip()
+    way = told.rpartition("; ")[2]
+    for option in re.findall(r"--(?:slices|mesh)\b", way.partition(" without ")[2]):
+        del given[option]
+    found = re.findall(r"(--accelerator|--tasks|--mesh) ([^\s,]\S*)", way.partition(" without ")[0])
+    given |= dict(found) or {"--mesh": way.split()[-1]}
+    assert typed()[0] == 0, typed()
 
 
 @pytest.mark.parametrize(
