@@ -11,8 +11,8 @@ from launch import bucket, container
 from launch.request import GATHER, Request, Shell, quoted
 
 ATTEMPTS = 5  # at a part that crashes
-TRIES = 30  # at what needs the network, 20 s apart: with a wrong name the part ends, and its machines are given back
-RETURN = 600  # seconds between further tries at giving the machines back
+TRIES = 30  # at what needs the network, 20 s apart: with a wrong name the part ends, and gives back what it may
+RETURN = 600  # seconds between further tries at giving the machines back: without gcloud or its right, for ever
 CACHE = '"$folder/cache"'
 GCSFUSE = "3.6.0"
 
