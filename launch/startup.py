@@ -2,7 +2,7 @@
 
 It runs as root on every worker, at every boot, so that a repaired or rebooted worker goes on by itself, and ends when
 its part has ended. Then the first worker leaves the exit code in the bucket and gives all machines back, which it tries
-until it is gone with them.
+until it is gone with them. Logs and exit codes are for outputs in gs:// alone: gcloud here has no key to s3://.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from launch import bucket, container
 from launch.request import GATHER, Request, Shell, quoted
 
 ATTEMPTS = 5  # at a part that crashes
-TRIES = 30  # at what needs the network, 20 s apart: a wrong name must not bill a slice for ever
-RETURN = 600  # seconds between further tries at giving the machines back
+TRIES = 30  # at what needs the network, 20 s apart: with a wrong name the part ends, and gives back what it may
+RETURN = 600  # seconds between further tries at giving the machines back: without gcloud or its right, for ever
 CACHE = '"$folder/cache"'
 GCSFUSE = "3.6.0"
 
@@ -42,13 +42,7 @@ def script(request: Request, part: int, give_back: Sequence[str], otherwise: Seq
         "}",
         "worker=$(attribute agent-worker-number || of_slice TPU_WORKER_ID)",
         "slice=$(of_slice MEGASCALE_SLICE_ID)",
-        "send_log() {",
-        f'  gcloud storage cp "$folder/log.txt" {_log(request, name)}',
-        "}",
-        "# shellcheck disable=SC2329  # `tried` calls it",
-        "send_end() {",
-        f'  gcloud storage cp - {quoted([f"{logs(request)}/{name}.ended"])} <<< "$1"',
-        "}",
+        *_sent(request, name),
         "tried() {  # until it succeeds, so many times at most",
         "  local most=$1 try",
         "  shift",
@@ -64,12 +58,12 @@ def script(request: Request, part: int, give_back: Sequence[str], otherwise: Seq
         '  echo "$1" > "$folder/ended"',
         *([f"  {quoted(otherwise)}"] if otherwise else []),
         '  [ -z "${sender-}" ] || kill "$sender"',
-        "  send_log",
+        *(["  send_log"] if logs(request) else []),
         '  if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',
-        '    tried 3 send_end "$1"',
+        *(['    tried 3 send_end "$1"'] if logs(request) else []),
         f"    until {quoted(give_back)}; do",
         '      echo "the machines are not given back yet; the next try is in $pause s"',
-        "      send_log",
+        *(["      send_log"] if logs(request) else []),
         '      sleep "$pause"',
         f"      pause={RETURN}",
         "    done",
@@ -88,8 +82,7 @@ def script(request: Request, part: int, give_back: Sequence[str], otherwise: Seq
         f"again docker pull {request.image}",
         *_copy(request),
         *([] if request.direct else ["again installed_gcsfuse"]),
-        "while sleep 60; do send_log; done >/dev/null 2>&1 &",
-        "sender=$!",
+        *(["while sleep 60; do send_log; done >/dev/null 2>&1 &", "sender=$!"] if logs(request) else []),
         "failures=0",
         "while :; do",
         *([] if request.direct else ["  again mounted"]),
@@ -151,9 +144,21 @@ def _mounted(request: Request) -> list[str]:
 
 
 def logs(request: Request) -> str:
-    """The folder of the logs, and of the exit code of each part that has ended, PART.ended."""
-    return f"{request.out.rstrip('/')}/logs"
+    """The folder of the logs, and of the exit code of each part that has ended, PART.ended; empty for s3://."""
+    return f"{request.out.rstrip('/')}/logs" if request.out.startswith("gs://") else ""
 
 
-def _log(request: Request, name: str) -> str:
-    return quoted([f"{logs(request)}/{name}-"]) + '"${slice:-0}-${worker:-0}.txt"'
+def _sent(request: Request, name: str) -> list[str]:
+    """Functions that send the log and the exit code."""
+    if not logs(request):
+        return []
+    log = quoted([f"{logs(request)}/{name}-"]) + '"${slice:-0}-${worker:-0}.txt"'
+    return [
+        "send_log() {",
+        f'  gcloud storage cp "$folder/log.txt" {log}',
+        "}",
+        "# shellcheck disable=SC2329  # `tried` calls it",
+        "send_end() {",
+        f'  gcloud storage cp - {quoted([f"{logs(request)}/{name}.ended"])} <<< "$1"',
+        "}",
+    ]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -93,8 +94,8 @@ def _check_devices(request: Request, study: Study, target: str) -> None:
     product = math.prod(size for _, size in request.mesh)
     if request.mesh and request.accelerator.chip.kind != "cpu" and product != request.devices:
         told, mesh = " x ".join(str(size) for _, size in request.mesh), fitting(request, study)
-        way = f"make the axes multiply to that, as in {mesh}" if mesh else _without_mesh(request, study, target)
-        raise InputError(f"mesh {told} = {product} devices, but {request.hardware} has {request.devices}; {way}")
+        way = f"; make the axes multiply to that, as in {mesh}" if mesh else _without_mesh(request, study, target)
+        raise InputError(f"mesh {told} = {product} devices, but {request.hardware} has {request.devices}{way}")
     if (request.profile or request.save_steps) and not request.sizes:
         mesh = fitting(request, study)
         way = f", such as --mesh {mesh}" if mesh else ", and none of all devices divides the study"
@@ -106,13 +107,13 @@ def _check_devices(request: Request, study: Study, target: str) -> None:
             f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; {way}"
         )
     if request.sizes:
-        mesh_axes.across(request.sizes, request.islands)  # which names a way out itself
         try:
             _check_mesh(request, request.sizes, _packs(request, study))
         except InputError as error:
             mesh = fitting(request, study)
-            way = f", such as --mesh {mesh}" if mesh else f"; {_without_mesh(request, study, target)}"
-            raise InputError(f"{error}{way}") from None
+            way = f"; use --mesh {mesh}" if mesh else _without_mesh(request, study, target)
+            found = str(error).partition("; ")[0]  # its own way out is of one axis and one pack
+            raise InputError(f"{found}{way}") from None
 
 
 def _check_mesh(request: Request, sizes: Mapping[str, int], found: Sequence[Sequence[RunConfig]]) -> None:
@@ -156,15 +157,16 @@ def fitting(request: Request, study: Study) -> str:
 def _without_mesh(request: Request, study: Study, target: str) -> str:
     """The way out where no mesh of all devices divides a study."""
     less = smaller(request, study, target)
-    return f"no mesh of all divides the study; use {_typed(less) if less else 'fewer chips'}"
+    return f", and no mesh of all divides the study; use {_typed(less, request) if less else 'fewer chips'}"
 
 
 def smaller(request: Request, study: Study, target: str) -> Request | None:
     """The study on the smallest such accelerators, on as many at most; None where the target has no smaller ones."""
     one = request.accelerator
     shapes = chips.slices(one.chip) if one.chip.kind == "tpu" else [(1,)]
+    numbers = re.sub(",host=[^,]*", "", one.chip.numbers) if target in ELSEWHERE else one.chip.numbers
     with contextlib.suppress(InputError, IndexError):  # no slices are known of a TPU that is not listed
-        found = chips.accelerator(f"{one.chip.name}:{'x'.join(map(str, shapes[0]))}{one.chip.numbers}")
+        found = chips.accelerator(f"{one.chip.name}:{'x'.join(map(str, shapes[0]))}{numbers}")
         most = request.tasks * request.chips // found.chips
         tasks = max(1, min(most, len(dict.fromkeys(study.runs)) // found.devices))
         less = dataclasses.replace(request, accelerator=found, slices=1, mesh=(), tasks=tasks)
@@ -175,8 +177,11 @@ def smaller(request: Request, study: Study, target: str) -> Request | None:
     return None
 
 
-def _typed(request: Request) -> str:
-    return f"--accelerator {request.accelerator.typed} --tasks {request.tasks}"
+def _typed(less: Request, request: Request) -> str:
+    """What is typed for `less`, and what of `request` is no longer."""
+    gone = [f"--{what}" for what, there in (("slices", request.slices > 1), ("mesh", request.mesh)) if there]
+    without = f" without {' and '.join(gone)}" if gone else ""
+    return f"--accelerator {less.accelerator.typed} --tasks {less.tasks}{without}"
 
 
 def _busy(request: Request, study: Study) -> list[int]:
@@ -205,7 +210,7 @@ def spread(request: Request, study: Study, target: str) -> str:
         mesh, less = fitting(request, study), smaller(request, study, target)
         ways = [f"--mesh {mesh}"] if mesh else []
         if less and min(_busy(less, study)) == less.devices:
-            ways.append(_typed(less))
+            ways.append(_typed(less, request))
         way = f"; {' or '.join(ways)} leaves none idle" if ways else ""
     return f"without --mesh the runs of one program are a pack, whose lanes lie on {told} of the {n} devices{way}"
 

@@ -48,8 +48,8 @@ def across(sizes: Mapping[str, int], slices: int) -> str:
     if found is None:
         inside = math.prod(sizes.values()) // slices
         raise InputError(
-            f"--mesh {show(sizes)} over {slices} slices: data, run or fsdp must be a multiple of {slices}, "
-            f"such as data={slices},fsdp={inside}"
+            f"--mesh {show(sizes)} over {slices} slices: data, run or fsdp must be a multiple of {slices}; "
+            f"use data={slices},fsdp={inside}"
         )
     return found
 

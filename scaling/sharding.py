@@ -116,8 +116,8 @@ def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
         n = sizes.get(axis, 1)
         if size % n:
             raise InputError(
-                f"{field}={size} does not divide over {axis}={n}; the nearest that does is "
-                f"{max(1, round(size / n)) * n}, or choose another --mesh"
+                f"{field}={size} does not divide over {axis}={n}; the nearest "
+                f"{field.removeprefix('the ')} that does is {max(1, round(size / n)) * n}, or choose another --mesh"
             )
     whole, n = runs[0].batch, runs[0].accumulate
     if whole // n % parts:

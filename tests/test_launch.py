@@ -196,8 +196,11 @@ def test_with_direct_the_program_writes_to_the_bucket_itself_and_nothing_is_moun
     if target == "gke":
         assert not jobset(gke.job_set(asked, 1))
     for name, text in targets.TARGETS[target].files(asked).items():
-        if name == relaunch.SCRIPT:
+        if name == relaunch.SCRIPT:  # gcloud has no key to s3
+            assert ("storage" in text) == (scheme == "gs")
             continue
+        if target in ("mig", "tpu-vm"):
+            assert ("send_" in text) == (scheme == "gs")
         assert f"--out={scheme}://my-bucket/kaplan" in text  # one folder: parts claim their runs there
         assert "of-2" not in text
         assert "gcsfuse" not in text
@@ -479,6 +482,12 @@ SCRIPTS = {
     "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2, data=BUCKET))["study.sh"],
     "tpu-vm, relaunched": lambda: tpu_vm.files(request("v5e:1x1", image=IMAGE, options=(*ZONE, AGAIN)))["launch.sh"],
     "mig": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=ZONE, tasks=2))["launch.sh"],
+    **{
+        f"s3, {file}": lambda file=file, again=again: mig.files(
+            request("v6e:1x1", "s3://my-bucket/x", image=IMAGE, options=(*ZONE, *again), direct=True)
+        )[file]
+        for file, again in (("study.sh", ()), ("launch.sh", (AGAIN,)))
+    },
     "relaunched": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=(*ZONE, AGAIN), tasks=2))["launch.sh"],
     "skypilot": lambda: (
         "#!/bin/bash\n" + yaml.safe_load(skypilot.files(request("h100:8", image=IMAGE))["study.yaml"])["run"]
@@ -595,7 +604,8 @@ class Cloud:
     """A gcloud that notes its words and says of each part what its turn is; sleep passes at once.
 
     A turn is a state; after "=" comes the exit code that the part leaves in the bucket first, and with a "!" the bucket
-    does not answer when it is asked next.
+    does not answer when it is asked next. What a part's making and deletion fail with comes from PART.create and
+    PART.delete, a line each time; an empty line is a success.
     """
 
     def __init__(self, folder: Path, states: dict[str, list[str]] | None = None):
@@ -616,6 +626,14 @@ case " $* " in
     [ "$2" = rm ] && {{ echo "Removing $3" >&2; rm "$end"; exit 0; }}
     cat "$end" ;;
   *" describe scaling-"*) exit 1 ;;
+  *" instance-templates "*) ;;
+  *" create "* | *" delete "*)
+    for word; do [ -e "{folder}/$word" ] && part=$word; [[ $word = create || $word = delete ]] && verb=$word; done
+    file="{folder}/${{part-}}.${{verb-}}"
+    [ -s "$file" ] || exit 0
+    error=$(head -n 1 "$file")
+    sed -i 1d "$file"
+    [ -z "$error" ] || {{ echo "ERROR: $error"; exit 1; }} >&2 ;;
   *" describe "* | *" list-instances "*)
     for word; do [ -e "{folder}/$word" ] && part=$word; done
     state=$(head -n 1 "{folder}/$part")
@@ -625,7 +643,7 @@ case " $* " in
     state=${{state%%[=!]*}}
     [ -n "$state" ] || {{ echo "Listed 0 items." >&2; exit 0; }}
     [ "$state" = none ] && {{ echo "ERROR: NOT_FOUND: $part was not found" >&2; exit 1; }}
-    [ "$state" = silence ] && {{ echo "ERROR: no network" >&2; exit 1; }}
+    [ "$state" = silence ] && {{ printf 'ERROR: expired keys\\n\\n  log in again\\n' >&2; exit 1; }}
     printf '%b\\n' "$state" ;;
 esac
 exit 0""",
@@ -639,9 +657,16 @@ exit 0""",
         file = self.folder / relaunch.SCRIPT
         file.write_text(script)
         env = {"PATH": f"{self.bin}:{os.environ['PATH']}"}
-        done = subprocess.run(["bash", str(file)], capture_output=True, text=True, env=env, timeout=60)
-        assert done.stderr == ""
+        done = subprocess.run(
+            ["bash", str(file)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, timeout=60
+        )
         return done.returncode, done.stdout
+
+    def did(self, part: str) -> list[str]:
+        """The verbs of a part's machines, without those that look."""
+        verbs = ("create", "delete")
+        calls = [words for words in self.calls() if part in words]
+        return [verb for words in calls for verb in words if verb in verbs]
 
     def calls(self) -> list[list[str]]:
         return [line.split("\0")[:-1] for line in (self.folder / "calls").read_text().splitlines()]
@@ -697,7 +722,7 @@ def test_what_was_preempted_is_made_again_and_not_for_ever(service, tmp_path):
         (tmp_path / f"{name}.ended").write_text("0\n")  # of an earlier launch
     code, said = cloud.run(service.files(wish)[relaunch.SCRIPT])
     assert code == 1
-    assert "study-1 was taken away, and is made again: 1 of 2" in said
+    assert "study-1 was taken away\nstudy-1 is made again: 1 of 2" in said
     assert "study-1 has ended with exit code 0" in said
     assert "study-2 was taken away, and made again 2 times before" in said
     noun = "queued-resources" if service is tpu_vm else "managed"
@@ -741,16 +766,68 @@ def test_a_group_whose_machines_were_deleted_is_made_again_and_one_whose_machine
     cloud = Cloud(tmp_path, {"study": ["\\tCREATING", "RUNNING\\tNONE", "", "\\tCREATING", "none=0"]})
     code, said = cloud.run(mig.files(wish)[relaunch.SCRIPT])
     assert code == 0
-    assert said.count("study was taken away, and is made again") == 1
+    assert said.count("study was taken away\n") == 1
     assert sum("managed" in words and "create" in words for words in cloud.calls()) == 2
 
 
-def test_nothing_is_begun_that_an_old_end_could_be_taken_for_the_end_of(tmp_path):
-    wish = request("v6e:1x1", image=IMAGE, options=(*ZONE, AGAIN))
+@pytest.mark.parametrize("again", [(AGAIN,), ()], ids=["relaunched", "once"])
+def test_nothing_is_begun_that_an_old_end_could_be_taken_for_the_end_of_or_whose_bucket_is_not_there(again, tmp_path):
+    wish = request("v6e:1x1", image=IMAGE, options=(*ZONE, *again))
     cloud = Cloud(tmp_path)
     (tmp_path / "away").touch()
     assert cloud.run(mig.files(wish)[relaunch.SCRIPT]) == (1, "ERROR: HTTPError 503\n")
     assert not any("create" in words for words in cloud.calls())
+
+
+@pytest.mark.parametrize("service", [tpu_vm, mig], ids=["tpu-vm", "mig"])
+def test_what_was_taken_away_is_deleted_once_and_only_what_is_made_counts(service, tmp_path):
+    accelerator, taken = ("v5p:2x2x2", "SUSPENDED") if service is tpu_vm else ("v6e:4x4", "TERMINATED")
+    wish = request(accelerator, image=IMAGE, options=(*ZONE, ("relaunches", "1")), spot=True)
+    cloud = Cloud(tmp_path, {"study": ["ACTIVE", taken, "none", "none", "ACTIVE", "none=0"]})
+    (tmp_path / "study.delete").write_text("busy\n\n")
+    (tmp_path / "study.create").write_text("\nno quota\nno quota\n\n")
+    code, said = cloud.run(service.files(wish)[relaunch.SCRIPT])
+    assert code == 0
+    assert cloud.did("study") == ["create", *["delete"] * 2, *["create"] * 3]
+    assert (said.count("busy"), said.count("no quota"), said.count("study was taken away")) == (1, 2, 1)
+    assert re.findall("is made again: .*", said) == ["is made again: 1 of 1"]
+
+
+def test_a_group_that_is_gone_when_it_is_deleted_is_no_failure(tmp_path):
+    wish = request("v6e:1x1", image=IMAGE, options=(*ZONE, AGAIN), tasks=3)
+    turns = {"study-1": ["=0", ""], "study-2": ["=0", "", "none"], "study-3": ["=0", *[""] * 5]}
+    cloud = Cloud(tmp_path, turns)
+    (tmp_path / "study-1.delete").write_text("The resource 'study-1' was not found\n")
+    (tmp_path / "study-2.delete").write_text("The resource 'study-2' is not ready\n")
+    (tmp_path / "study-3.delete").write_text("permission denied\n" * 9)
+    code, said = cloud.run(mig.files(wish)[relaunch.SCRIPT])
+    assert code == 1  # of the third alone, which nobody may delete
+    assert len(re.findall("has ended with exit code 0", said)) == 3
+    assert [cloud.did(name).count("delete") for name in turns] == [1, 1, 5]
+    well = Cloud(tmp_path / "well", {name: turns[name] for name in ("study-1", "study-2")})
+    for name in ("study-1", "study-2"):
+        (tmp_path / "well" / f"{name}.delete").write_text(f"The resource '{name}' was not found\n")
+    two = request("v6e:1x1", image=IMAGE, options=(*ZONE, AGAIN), tasks=2)
+    assert well.run(mig.files(two)[relaunch.SCRIPT])[0] == 0
+
+
+def test_a_state_that_is_not_told_is_said_once(tmp_path):
+    wish = request("v5p:2x2x2", image=IMAGE, options=(*ZONE, AGAIN))
+    cloud = Cloud(tmp_path, {"study": ["silence", "silence", "ACTIVE", "silence", "none=0"]})
+    code, said = cloud.run(tpu_vm.files(wish)[relaunch.SCRIPT])
+    assert code == 0
+    assert said.count("study: its state is not told, and is asked for again: ERROR: expired keys\n") == 2
+
+
+def test_of_an_output_in_s3_gcloud_asks_nothing(tmp_path):
+    wish = request("v6e:1x1", "s3://my-bucket/x", image=IMAGE, options=(*ZONE, AGAIN), direct=True, tasks=2)
+    turns = {"study-1": ["ACTIVE", "TERMINATED", "TERMINATED", "ACTIVE", "none"], "study-2": ["ACTIVE", "", "none"]}
+    cloud = Cloud(tmp_path, turns)
+    code, said = cloud.run(mig.files(wish)[relaunch.SCRIPT])
+    assert code == 1
+    assert not any("storage" in words for words in cloud.calls())
+    assert said.count("is made again") == 1  # and not what was just giving its machines back
+    assert said.count("is gone without a word of how it ended; scaling study status tells of its output") == 2
 
 
 @pytest.mark.slow
@@ -979,7 +1056,7 @@ def test_a_mesh_that_is_advised_divides_the_study():
         with pytest.raises(InputError, match=r"but h100:8 has 8; make the axes multiply to that, as in data=2,fsdp=4"):
             targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(wrong)), a_narrow_study(), "gke")
     tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
-    with pytest.raises(InputError, match=r"or choose another --mesh, such as --mesh data=4,fsdp=2"):
+    with pytest.raises(InputError, match=r"over fsdp=4; use --mesh data=4,fsdp=2$"):
         targets.check(request("v6e:2x2", slices=2, options=ZONE, **tokens), a_narrow_study(d_model=18), "tpu-vm")
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
@@ -998,7 +1075,7 @@ def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_s
         return str(error.value)
 
     for n, mesh in ((32, "run=16"), (12, "run=4,fsdp=4"), (20, "run=4,fsdp=4")):
-        assert said(small_runs(n)).endswith(f"such as --mesh {mesh}")
+        assert said(small_runs(n)).endswith(f"; use --mesh {mesh}")
         found = request("v4-32", image=IMAGE, options=ZONE, data="gs://my-bucket/tokens", mesh=parse_mesh(mesh))
         targets.check(found, small_runs(n), "tpu-vm")
     assert said(small_runs(6, batch=1)).endswith(
@@ -1014,6 +1091,49 @@ def test_many_small_runs_on_a_slice_are_told_to_lie_side_by_side_or_on_smaller_s
     assert "--accelerator v5e:1x1 --tasks 3" in targets.spread(
         dataclasses.replace(wish, out=BUCKET, image=IMAGE), small_runs(3, batch=1), "gke"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("v5e:4x4 --tasks 2", "over data x fsdp = 16, and no mesh of all divides the study; use --accelerator v5e:1x1"),
+        ("v5e:2x4,host=4 --slices 2 --mesh run=16", "v5e:1x1 --tasks 16 without --slices and --mesh"),
+        ("v5e:4x4 --slices 2", "--accelerator v5e:1x1 --tasks 26 without --slices"),
+        (
+            "v5e:4x4 --mesh tensor=3",
+            "has 16, and no mesh of all divides the study; use --accelerator v5e:1x1 --tasks 16",
+        ),
+        ("v5e:2x2 --mesh run=4", "the number of runs in a pack=5 does not divide over run=4; use --mesh fsdp=4"),
+        ("v5e:2x2 --mesh run=3", "make the axes multiply to that, as in fsdp=4"),
+        ("v4:2x2x4 --tasks 3", "data x fsdp = 16, and no mesh of all divides the study; use --accelerator v4:2x2x1"),
+        ("h100:16 --mesh run=16", "use --accelerator h100:1 --tasks 16 without --mesh"),
+        (
+            "v5e:4x4 --slices 2 --mesh tensor=32",
+            "data, run or fsdp must be a multiple of 2, and no mesh of all divides",
+        ),
+    ],
+)
+def test_the_way_out_that_is_told_is_one_that_works(words, said, capsys, cache):
+    """What is typed again as the message says is launched."""
+    given = dict(itertools.pairwise(["--accelerator", *words.split()]))
+    given = {key: value for key, value in given.items() if key.startswith("--")}
+    rest = ["--on", "gke", "--out", BUCKET, "--image", IMAGE, "--data", "gs://my-bucket/tokens", "--dry-run"]
+
+    def typed() -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["launch", "configs.quickstart", *rest, *itertools.chain(*given.items())])
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    code, told = typed()
+    assert code == 2
+    assert re.search(said, told)
+    assert "\n" not in told.strip()
+    way = told.rpartition("; ")[2]
+    for option in re.findall(r"--(?:slices|mesh)\b", way.partition(" without ")[2]):
+        del given[option]
+    found = re.findall(r"(--accelerator|--tasks|--mesh) ([^\s,]\S*)", way.partition(" without ")[0])
+    given |= dict(found) or {"--mesh": way.split()[-1]}
+    assert typed()[0] == 0, typed()
 
 
 @pytest.mark.parametrize(

@@ -236,9 +236,12 @@ def test_a_mesh_that_is_none_is_told_in_one_line(text, words):
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ({"fsdp": 3}, "model.d_model=256 does not divide over fsdp=3; the nearest that does is 255"),
+        ({"fsdp": 3}, "model.d_model=256 does not divide over fsdp=3; the nearest model.d_model that does is 255"),
         ({"tensor": 3}, "model.n_head=16 does not divide over tensor=3"),
-        ({"run": 2}, "the number of runs in a pack=1 does not divide over run=2"),
+        (
+            {"run": 2},
+            "runs in a pack=1 does not divide over run=2; the nearest number of runs in a pack that does is 2",
+        ),
         ({"data": 4, "fsdp": 4}, "batch=8 sequences do not divide over data x fsdp = 16; use a multiple of 16"),
     ],
 )
