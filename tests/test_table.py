@@ -457,7 +457,7 @@ def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
 def test_loss_curves_under_a_schedule_are_sent_to_the_verb_that_is_for_them(shared):
     curve = load(shared / "reference_runs" / "luo2025_loss_curves" / "100_cosine_24000.csv")
     with pytest.raises(
-        InputError, match=r"no column params, .* scaling predict CURVES --schedule cosine; .* params=1e8; found step, lr"
+        InputError, match=r"no column params, .* predict CURVES --schedule cosine; .* params=1e8; found step, lr"
     ):
         curve.positive("params")
 
