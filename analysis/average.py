@@ -26,6 +26,7 @@ from analysis.table import Table
 from scaling import folders
 from scaling.errors import InputError
 
+AVERAGE = "average"  # in place of a law: of the forms that suit the table
 LEAST = 0.01  # weight below which a form is left out
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import average, forms
-from analysis.average import Average
+from analysis.average import AVERAGE, Average
 from analysis.confidence import LEVEL
 from analysis.digits import plural, short
 from analysis.fit import fit, suspects
@@ -30,7 +30,6 @@ Array = NDArray[np.float64]
 FEWEST = 3  # times as many rows as constants that a step fits
 STEPS = 6  # along the product of the inputs, and along the first of them
 TOO_FEW = 0.9  # of the runs inside their intervals: fewer is said
-AVERAGE = "average"  # in place of a law: of the forms that suit the table (`analysis.average`)
 LEVELS = (0.5, 0.8, 0.95)
 BANDS = ((1.0, 2.0), (2.0, 8.0), (8.0, math.exp(FURTHEST)), (math.exp(FURTHEST), math.inf))  # times the largest runs
 

@@ -1,6 +1,8 @@
 """Whether further terms of a linear model explain what it leaves, beyond its scatter."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +10,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 Array = NDArray[np.float64]
+
+CHANCE = 1e-3  # that terms are said to explain something where they explain nothing
+MISFIT = 3e-4  # of ln(loss), by which polynomials in ln N and ln D miss a law at least
 
 
 class Gain(NamedTuple):
@@ -26,6 +31,13 @@ class Gain(NamedTuple):
     left: int
     scatter: float
     constants: Array
+
+
+def polynomial(inputs: Sequence[Array], degree: int) -> Array:
+    """All products of powers of the inputs, each (n,), up to this degree in all: a smooth law. -> n k"""
+    x = [(values - values.mean()) / max(float(np.ptp(values)), 1e-9) for values in inputs]
+    powers = [k for k in itertools.product(range(degree + 1), repeat=len(x)) if sum(k) <= degree]
+    return np.stack([np.prod([v**k for v, k in zip(x, power, strict=True)], axis=0) for power in powers], axis=1)
 
 
 def gain(terms: Array, further: Array, y: Array, floor: float = 0.0) -> Gain:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.digits import typed
-from analysis.linear import gain
+from analysis.linear import CHANCE, MISFIT, gain, polynomial
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import ENDED, Table, algebra
 from analysis.table.columns import COLUMNS, cell, meaning
@@ -42,8 +42,6 @@ WIDE = 300.0  # times the smallest N: over so wide a ladder the best rate falls 
 SCALED = ("mup", "completep")  # parametrisations under which one rate serves all sizes
 SPREAD = 2  # places of each input at which a number of few values must have each of them
 LEFT = 8  # degrees of freedom beside a smooth law, from which a shift is told
-CHANCE = 1e-3  # that no shift is told for one
-MISFIT = 3e-4  # of ln(target), by which polynomials miss a law
 SAME = 0.01  # of the logarithm: sizes and lengths nearer than this are one
 
 
@@ -303,13 +301,9 @@ def _shifts(table: Table, code: Codes, inputs: Sequence[str], target: str, tests
         len(np.unique(levels(values)[code == k])) < SPREAD for values in x for k in range(several)
     ):
         return False
-    x = [(values - values.mean()) / max(float(np.ptp(values)), SAME) for values in x]
     for degree in (3, 2):
-        powers = [k for k in itertools.product(range(degree + 1), repeat=len(x)) if sum(k) <= degree]
-        if n >= len(powers) + several + LEFT:
-            terms = np.stack(
-                [np.prod([v**k for v, k in zip(x, power, strict=True)], axis=0) for power in powers], axis=1
-            )
+        terms = polynomial(x, degree)
+        if n >= terms.shape[1] + several + LEFT:
             found = gain(terms, np.eye(several)[code], y, MISFIT)
             return found.p * tests < CHANCE and float(np.ptp(found.constants[-several:])) > found.scatter
     return False

@@ -50,9 +50,9 @@ def place(name: Path | str) -> Path:
     Raises:
         InputError: a scheme that is none of a bucket, or one without a bucket.
     """
-    if isinstance(name, Bucket) or not buckets.is_url(str(name)):
-        return name if isinstance(name, Bucket) else on_disk(name)
-    return buckets.named(Bucket(name))
+    if isinstance(name, Bucket):
+        return name
+    return buckets.named(Bucket(name)) if buckets.is_url(str(name)) else on_disk(name)
 
 
 def on_disk(path: Path | str, option: str = "") -> Path:

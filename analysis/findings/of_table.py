@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis import digits, findings, forms, frontier, laws, mixed
-from analysis.average import Average, average
+from analysis.average import AVERAGE, Average, average
 from analysis.findings import DRAWS, Findings
 from analysis.findings.finding import TITLES
 from analysis.fit import fit
@@ -31,7 +31,6 @@ from scaling.errors import InputError
 SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
 ALONE = (("params",), ("unique_tokens",), ("tokens",), ("flops",))  # a law of one sees the edge of a surface alone
 AHEAD = (1.0, 2.0, 4.0, 10.0)  # times the largest N and D of the table
-AVERAGE = "average"  # in place of a form's name
 STARTS = 31  # of the laws that are only tried
 
 

@@ -13,7 +13,7 @@ from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
 from analysis.fit.descent import GONE, Optimum, descend
-from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status, six_digits
+from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status
 from analysis.fit.floor import Floor
 from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import ENOUGH, FitError, Rows
@@ -139,7 +139,7 @@ def status(
     gone = without_effect(problem, best, free)
     if gone.any():
         k = int(np.flatnonzero(gone)[0])
-        value = six_digits(float(solver.to_constants(law, best.theta)[k]))
+        value = digits.typed(float(solver.to_constants(law, best.theta)[k]))
         held = "" if gone.sum() == free.sum() else "; the intervals of the others hold it there"
         return (
             Status.AT_BOUND,
@@ -158,7 +158,7 @@ def status(
     if sunk.size:
         name = constants[sunk[0]].name
         most = named[name][1]
-        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
+        or_one = f"one of at most {digits.typed(most)} at this level" if math.isfinite(most) else "do not bound it"
         return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
     floors = {c.name for c in constants if c.kind == "floor"}  # 0 is an end as good as any for them
     open_ = [name for name, ends in named.items() if _open(ends) and not (name in floors and math.isfinite(ends[1]))]
@@ -166,7 +166,7 @@ def status(
         return Status.FLAT, f"{' and '.join(open_)} not identified: no bound on one side at this level"
     if len(best.others) and best.other_values[0] <= best.rival:
         other = solver.to_constants(law, best.others[0])
-        values_ = ", ".join(f"{c.name} {six_digits(v)}" for c, v, f in zip(constants, other, free, strict=True) if f)
+        values_ = ", ".join(f"{c.name} {digits.typed(v)}" for c, v, f in zip(constants, other, free, strict=True) if f)
         objective = best.other_values[0] / problem.objective.unit
         return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {objective:.7g}): {values_}"
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))

@@ -567,15 +567,15 @@ class Fit(Generic[L]):
         lines.append(f"{self.n_runs} of {self.n_given} rows; {self.status}: {self.why}")
         for name, value in self.constants.items():
             low, high = self.intervals[name]
-            ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
+            ends = f"{percent(self.level)} {typed(low)} to {typed(high)}"
             if name in self.fixed:
                 ends = f"pinned: {self.floor.told}" if self.floor and name in names(type(self.law)) else "fixed"
             elif self.interval_kind == intervals.NONE:
                 ends = "no interval"
             if name in self.percentile and name not in self.fixed:
                 low, high = self.percentile[name]
-                ends += f" (percentiles of {len(self.draws)} refits {six_digits(low)} to {six_digits(high)})"
-            lines.append(f"  {name:<8} {six_digits(value):>12} {units[name]:<12} {ends}")
+                ends += f" (percentiles of {len(self.draws)} refits {typed(low)} to {typed(high)})"
+            lines.append(f"  {name:<8} {typed(value):>12} {units[name]:<12} {ends}")
         if self.interval_kind == intervals.NONE:
             lines.append("intervals: none, for the reason above")
         else:
@@ -605,7 +605,7 @@ class Fit(Generic[L]):
             lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {typed(t.p, 2)}")
         lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
         for reason, constants in self.without_rule.items():
-            values = ", ".join(f"{name} {six_digits(value)}" for name, value in constants.items())
+            values = ", ".join(f"{name} {typed(value)}" for name, value in constants.items())
             lines.append(f"with these left in ({reason}): {values}")
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -638,10 +638,6 @@ def _told(h: HeldOut, level: float) -> list[str]:
         outside = "" if inside or not math.isfinite(high) else ", outside"
         lines.append(f"  {row}: {typed(measured, 4)}, predicted {typed(predicted, 4)} ({ends}){outside}")
     return [*lines, *([f"  and {len(h.rows) - LISTED} more"] if len(h.rows) > LISTED else [])]
-
-
-def six_digits(value: float) -> str:
-    return typed(value)
 
 
 def percent(level: float) -> str:

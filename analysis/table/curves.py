@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.linear import gain
+from analysis.linear import CHANCE, MISFIT, gain, polynomial
 from analysis.table.columns import COLUMNS, above_zero, counted, meaning, simple
 
 POINTS = 10  # rows of one setting, from which they may be a curve
@@ -19,10 +19,9 @@ FEW = 10  # values of a number that tells settings apart; more are measured, or 
 IDS = ("run_id", "run_name", "run_label", "runid", "wandb_id")  # columns that name runs and nothing else
 ROUNDED = 0.25  # of the logarithm: so far is a size from what it is called
 PERHAPS = ("name", "id", "experiment")  # that may name runs, or sizes, as any text may
-SHARED, CHANCE = 5.0, 1e-3  # F of losses that names share, from which it is no misfit; its probability without such
+SHARED = 5.0  # F of losses that names share, from which it is no misfit
 LESS = 0.3  # of what powers of one degree less miss of a law, these miss about
 DEGREES = 3  # of freedom: seven names or more, for the size has four in a smooth law
-MISFIT = 3e-4  # of ln(loss), by which polynomials miss a law of N and D at least
 PLACES = ("step", "tokens", "flops")  # that say how far a run was at a row, the surest first
 # What rises, decays or is measured along one run, by unit and by name.
 ALONG = ("updates", "tokens", "FLOP", "epochs", "nats/token", "bits/byte", "share", "s")
@@ -93,16 +92,11 @@ def shared(columns: Mapping[str, np.ndarray], ids: str) -> str:
         return ""
     known = np.isfinite(N) & np.isfinite(D) & np.isfinite(loss)
     of = np.unique(columns[ids][known], return_inverse=True)[1]
-    x, y, z = (np.log(values[known]) for values in (N, D, loss))
-    x, y = (v - v.mean() for v in (x, y))
-    x, y = (v / max(float(np.ptp(v)), 1e-9) for v in (x, y))
-    along = np.stack([y, y**2, y**3, x * y, x * y**2, x**2 * y], axis=1)
-    smooth, own = np.vander(x, 4), np.eye(int(of.max(initial=0)) + 1)[of]
-    cubic = np.hstack([smooth, along])
-    quadratic = np.hstack([smooth[:, 1:], along[:, [0, 1, 3]]])
-    of_powers = [X @ np.linalg.lstsq(X, z)[0] for X in (quadratic, cubic)]
-    missed = float(np.std(np.subtract(*of_powers)))  # by powers of one degree less
-    found = gain(cubic, own, z, max(MISFIT, LESS * missed))
+    *x, z = (np.log(values[known]) for values in (N, D, loss))
+    quadratic, cubic = (polynomial(x, degree) for degree in (2, 3))
+    smooth = [X @ np.linalg.lstsq(X, z)[0] for X in (quadratic, cubic)]
+    missed = float(np.std(np.subtract(*smooth)))  # by powers of one degree less
+    found = gain(cubic, np.eye(int(of.max(initial=0)) + 1)[of], z, max(MISFIT, LESS * missed))
     if min(found.added, found.left) < DEGREES or found.F < SHARED or found.p > CHANCE:
         return ""
     return "losses of one value lie above or below the others' together, as those of one run do"
